@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Hocket: collective communication with NCCL's shapes. A port is a search and replace of the
+ * prefix.
+ *
+ * Thread safety: different communicators may be used by different threads at the same time; calls
+ * on one communicator must come from one thread at a time, except hocketCommAbort and
+ * hocketCommGetAsyncError, which any thread may call at any time. All ranks must call the
+ * collectives of a communicator in the same order with the same count, type and operation; a
+ * mismatch is detected and reported as hocketInvalidUsage, on a best-effort basis, by the ranks
+ * that see it.
+ *
+ * Every function returns hocketSuccess or says why not: hocketGetLastError() has the sentence.
+ */
+#ifndef HOCKET_H
+#define HOCKET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HOCKET_MAJOR 0
+#define HOCKET_MINOR 1
+#define HOCKET_PATCH 0
+/* major * 10000 + minor * 100 + patch */
+#define HOCKET_VERSION_CODE (HOCKET_MAJOR * 10000 + HOCKET_MINOR * 100 + HOCKET_PATCH)
+
+#if defined(__GNUC__)
+#define HOCKET_API __attribute__((visibility("default")))
+#else
+#define HOCKET_API
+#endif
+
+/* A communicator: one rank's membership in a group of ranks. */
+typedef struct hocketComm *hocketComm_t;
+/* A host stream: an ordered queue of calls, run by a thread of its own. */
+typedef struct hocketStream *hocketStream_t;
+
+#define HOCKET_UNIQUE_ID_BYTES 128
+typedef struct {
+	char internal[HOCKET_UNIQUE_ID_BYTES];
+} hocketUniqueId;
+
+typedef enum {
+	hocketSuccess = 0,
+	hocketUnhandledCudaError = 1,
+	hocketSystemError = 2,	   /* the operating system refused something */
+	hocketInternalError = 3,   /* a bug in Hocket; please report it */
+	hocketInvalidArgument = 4, /* a bad pointer, number or handle */
+	hocketInvalidUsage = 5,	   /* a call at a wrong time, or ranks whose calls don't match */
+	hocketRemoteError = 6,	   /* a peer died, aborted or did not come in time */
+	hocketInProgress = 7,	   /* not finished yet */
+	hocketNumResults = 8
+} hocketResult_t;
+
+/* float8 types follow OFP8: e4m3 has no infinities and a largest value of 448, e5m2 is IEEE-like.
+ */
+typedef enum {
+	hocketInt8 = 0,
+	hocketChar = 0,
+	hocketUint8 = 1,
+	hocketInt32 = 2,
+	hocketInt = 2,
+	hocketUint32 = 3,
+	hocketInt64 = 4,
+	hocketUint64 = 5,
+	hocketFloat16 = 6,
+	hocketHalf = 6,
+	hocketFloat32 = 7,
+	hocketFloat = 7,
+	hocketFloat64 = 8,
+	hocketDouble = 8,
+	hocketBfloat16 = 9,
+	hocketFloat8e4m3 = 10,
+	hocketFloat8e5m2 = 11,
+	hocketNumTypes = 12
+} hocketDataType_t;
+
+/*
+ * Reductions. hocketAvg: floating-point inputs are multiplied by 1/nranks before they are summed;
+ * integer sums are divided by nranks, towards zero. Values from hocketRedOpCreatePreMulSum are
+ * valid for the communicator that made them. max and min prefer a number to a NaN.
+ */
+typedef enum {
+	hocketSum = 0,
+	hocketProd = 1,
+	hocketMax = 2,
+	hocketMin = 3,
+	hocketAvg = 4,
+	hocketNumOps = 5,
+	hocketMaxRedOp = 0x7fffffff
+} hocketRedOp_t;
+
+/* Where a scalar lives, for hocketRedOpCreatePreMulSum. */
+typedef enum {
+	hocketScalarDevice = 0,	      /* read when a collective that uses it starts */
+	hocketScalarHostImmediate = 1 /* read before the creating call returns */
+} hocketScalarResidence_t;
+
+/*
+ * Configuration of a communicator. Initialise with HOCKET_CONFIG_INITIALIZER, then set fields; a
+ * field left at HOCKET_CONFIG_UNDEF_INT takes its default or its environment variable. size and
+ * version come first so that programs built against an older header keep working.
+ */
+#define HOCKET_CONFIG_UNDEF_INT INT32_MIN
+typedef struct {
+	size_t size;	      /* sizeof(hocketConfig_t) */
+	unsigned int magic;   /* HOCKET_CONFIG_MAGIC */
+	unsigned int version; /* HOCKET_VERSION_CODE of the caller */
+	int blocking;	      /* 1 (default); 0 is refused: use a host stream */
+	int timeoutMs;	      /* deadline of a wait inside a collective, in ms; HOCKET_TIMEOUT_MS */
+	int initTimeoutMs;    /* deadline of init, in ms; HOCKET_INIT_TIMEOUT_MS */
+	int channels;	      /* channels per collective, 0: chosen; HOCKET_CHANNELS */
+	int slots;	      /* slots per connection, 2 to 64; HOCKET_SLOTS */
+	int slotBytes;	      /* bytes per slot, a multiple of 4096; HOCKET_SLOT_BYTES */
+} hocketConfig_t;
+#define HOCKET_CONFIG_MAGIC 0x686f636bu
+#define HOCKET_CONFIG_INITIALIZER                                                                  \
+	{                                                                                          \
+		sizeof(hocketConfig_t), HOCKET_CONFIG_MAGIC, HOCKET_VERSION_CODE,                  \
+			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, \
+			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT  \
+	}
+
+/* --- library --- */
+
+/* Version of the library that runs, as HOCKET_VERSION_CODE. */
+HOCKET_API hocketResult_t hocketGetVersion(int *version);
+/* A constant sentence for a result code, also for codes out of range; never NULL. */
+HOCKET_API const char *hocketGetErrorString(hocketResult_t result);
+/* The sentence, with cause and remedy, of the last failure: comm's asynchronous failure if comm has
+ * one, else this thread's last failure in any call, else "". comm may be NULL. Never NULL; valid
+ * until the next failing call of this thread, or comm's destruction. */
+HOCKET_API const char *hocketGetLastError(hocketComm_t comm);
+
+/* --- communicators --- */
+
+/* Makes an id for a new group and starts its bootstrap root in this process. One rank calls it and
+ * hands the 128 bytes to the others (MPI, a file, an environment variable). It holds a secret. */
+HOCKET_API hocketResult_t hocketGetUniqueId(hocketUniqueId *uniqueId);
+/* Joins the group as `rank` of `nranks`; returns when all ranks have joined, or with
+ * hocketRemoteError and the missing ranks' numbers when the init deadline passes. */
+HOCKET_API hocketResult_t hocketCommInitRank(hocketComm_t *comm, int nranks, hocketUniqueId commId,
+					     int rank);
+/* The same with a configuration; config may be NULL. */
+HOCKET_API hocketResult_t hocketCommInitRankConfig(hocketComm_t *comm, int nranks,
+						   hocketUniqueId commId, int rank,
+						   hocketConfig_t *config);
+/* Makes a group of ndev ranks inside this process, comms[i] being rank i. devlist is NULL for host
+ * communicators; device numbers are refused until CUDA communicators exist. Give each rank its own
+ * thread or host stream: a blocking collective on one rank waits for the others. */
+HOCKET_API hocketResult_t hocketCommInitAll(hocketComm_t *comms, int ndev, const int *devlist);
+/* Waits for the stream-ordered calls of comm. After it, only destroy, abort and the queries are
+ * valid. */
+HOCKET_API hocketResult_t hocketCommFinalize(hocketComm_t comm);
+/* Finalizes if that has not been done, and frees. comm is invalid afterwards. */
+HOCKET_API hocketResult_t hocketCommDestroy(hocketComm_t comm);
+/* Ends all calls in flight on comm, here and (as hocketRemoteError) on its peers, and frees it. */
+HOCKET_API hocketResult_t hocketCommAbort(hocketComm_t comm);
+/* hocketSuccess, or the failure that made comm unusable. */
+HOCKET_API hocketResult_t hocketCommGetAsyncError(hocketComm_t comm, hocketResult_t *asyncError);
+HOCKET_API hocketResult_t hocketCommCount(const hocketComm_t comm, int *count);
+HOCKET_API hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank);
+/* Bytes that comm occupies in this process now: heap and the touched pages of its connections. */
+HOCKET_API hocketResult_t hocketCommMemory(const hocketComm_t comm, size_t *bytes);
+
+/* --- reductions with a scalar --- */
+
+/* op multiplies every rank's input by its own scalar (of type `datatype`), then sums. */
+HOCKET_API hocketResult_t hocketRedOpCreatePreMulSum(hocketRedOp_t *op, void *scalar,
+						     hocketDataType_t datatype,
+						     hocketScalarResidence_t residence,
+						     hocketComm_t comm);
+HOCKET_API hocketResult_t hocketRedOpDestroy(hocketRedOp_t op, hocketComm_t comm);
+
+/*
+ * --- collectives ---
+ * stream NULL: the call returns when the result is there. Otherwise it returns at once and the
+ * stream runs it in order; the buffers then belong to the library until the stream has passed the
+ * call. count 0 is valid and does nothing. The result has the same bits on every rank and in every
+ * run.
+ */
+
+/* recvbuff[i] = reduction over ranks of sendbuff[i], count elements each. In place: the same
+ * pointer. */
+HOCKET_API hocketResult_t hocketAllReduce(const void *sendbuff, void *recvbuff, size_t count,
+					  hocketDataType_t datatype, hocketRedOp_t op,
+					  hocketComm_t comm, hocketStream_t stream);
+/* Rank r's recvbuff (recvcount elements) = reduction of elements [r * recvcount, (r + 1) *
+ * recvcount) of all sendbuffs (nranks * recvcount). In place: recvbuff == sendbuff + rank *
+ * recvcount. */
+HOCKET_API hocketResult_t hocketReduceScatter(const void *sendbuff, void *recvbuff,
+					      size_t recvcount, hocketDataType_t datatype,
+					      hocketRedOp_t op, hocketComm_t comm,
+					      hocketStream_t stream);
+/* recvbuff (nranks * sendcount elements) = the ranks' sendbuffs (sendcount each) in rank order.
+ * In place: sendbuff == recvbuff + rank * sendcount. */
+HOCKET_API hocketResult_t hocketAllGather(const void *sendbuff, void *recvbuff, size_t sendcount,
+					  hocketDataType_t datatype, hocketComm_t comm,
+					  hocketStream_t stream);
+
+/* --- memory --- */
+
+/* Memory suited to communication: aligned to a page, zeroed. Free with hocketMemFree; NULL is fine
+ * there. */
+HOCKET_API hocketResult_t hocketMemAlloc(void **ptr, size_t size);
+HOCKET_API hocketResult_t hocketMemFree(void *ptr);
+/* Announces that buff (size bytes) will be used often with comm; *handle is for the deregistration.
+ * Registered memory gives the same results as any other. */
+HOCKET_API hocketResult_t hocketCommRegister(const hocketComm_t comm, void *buff, size_t size,
+					     void **handle);
+HOCKET_API hocketResult_t hocketCommDeregister(const hocketComm_t comm, void *handle);
+
+/* --- host streams --- */
+
+/* Makes a stream and its thread. */
+HOCKET_API hocketResult_t hocketStreamCreate(hocketStream_t *stream);
+/* Waits for the queued calls, ends the thread and frees. */
+HOCKET_API hocketResult_t hocketStreamDestroy(hocketStream_t stream);
+/* Waits for the queued calls; returns the first failure among them since the last synchronise. */
+HOCKET_API hocketResult_t hocketStreamSynchronize(hocketStream_t stream);
+/* hocketSuccess when idle, hocketInProgress while calls are queued. */
+HOCKET_API hocketResult_t hocketStreamQuery(hocketStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

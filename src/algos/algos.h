@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Algorithms: each is one file of pure rank arithmetic that emits a program through the builder,
+ * and one word in the list in meson.build, from which the table below is generated. Nothing else in
+ * the library knows any algorithm.
+ */
+#ifndef HK_ALGOS_H
+#define HK_ALGOS_H
+
+#include "schedule.h"
+
+struct hk_algo {
+	const char *name;
+	enum hk_coll coll;
+	/* Whether the algorithm solves this problem (number of ranks, channels). */
+	bool (*accepts)(const struct hk_problem *p);
+	/* Emits rank's program, unfused. Sizes are unknown here: a schedule serves every count. */
+	int (*build)(const struct hk_problem *p, int rank, struct hk_builder *b);
+};
+
+extern const struct hk_algo *const hk_algos[];
+extern const unsigned hk_nalgos;
+
+/* By name, or NULL. */
+const struct hk_algo *hk_algo_find(const char *name);
+/* Builds rank's program; fused if asked. */
+int hk_algo_program(const struct hk_algo *algo, const struct hk_problem *p, int rank, bool fuse,
+		    struct hk_program **prog);
+
+#endif

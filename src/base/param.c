@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table of environment variables. A value out of bounds or unreadable is reported once and its
+ * default is used: a typing error must not change a job silently.
+ */
+#include "param.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct {
+	const char *name;
+	int64_t def, min, max;
+	const char *help;
+} ints[HK_NPARAMS_INT] = {
+	[HK_PARAM_DEBUG] = {"HOCKET_DEBUG", 2, 0, 4,
+			    "log on standard error: 0 none, 1 errors, 2 warnings, 3 info, 4 trace"},
+	[HK_PARAM_TIMEOUT_MS] = {"HOCKET_TIMEOUT_MS", 300000, 1, 86400000,
+				 "deadline of a wait inside a collective, in milliseconds"},
+	[HK_PARAM_INIT_TIMEOUT_MS] = {"HOCKET_INIT_TIMEOUT_MS", 60000, 1, 86400000,
+				      "deadline of communicator creation, in milliseconds"},
+	[HK_PARAM_SPIN_US] =
+		{"HOCKET_SPIN_US", -1, -1, 1000000,
+		 "microseconds that a wait spins before it yields the core; -1: by core count"},
+	[HK_PARAM_CHANNELS] = {"HOCKET_CHANNELS", 0, 0, 16, "channels per collective; 0: chosen"},
+	[HK_PARAM_SLOTS] = {"HOCKET_SLOTS", 4, 2, 64, "slots (messages in flight) per connection"},
+	[HK_PARAM_SLOT_BYTES] = {"HOCKET_SLOT_BYTES", 32768, 4096, 4194304,
+				 "payload bytes per slot, a multiple of 4096"},
+	[HK_PARAM_PROVE_MAX] = {"HOCKET_PROVE_MAX", 32, 0, 1024,
+				"schedules are proved at run time up to this many ranks"},
+	[HK_PARAM_NT_BYTES] = {"HOCKET_NT_BYTES", -1, -1, INT64_MAX,
+			       "results of this many bytes bypass the cache; -1: by cache size"},
+	[HK_PARAM_CPU] = {"HOCKET_CPU", 2, 0, 2,
+			  "best kernel set allowed: 0 portable, 1 AVX2, 2 AVX-512"},
+};
+
+static const struct {
+	const char *name, *help;
+} strs[HK_NPARAMS_STR] = {
+	[HK_PARAM_ALGO] = {"HOCKET_ALGO", "use this algorithm wherever it fits, for experiments"},
+	[HK_PARAM_TRANSPORTS] = {"HOCKET_TRANSPORTS",
+				 "transports allowed, comma-separated, best first: shm,tcp"},
+	[HK_PARAM_IFNAME] =
+		{"HOCKET_IFNAME",
+		 "network interface for start-up and tcp; the start of its name suffices"},
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int64_t values[HK_NPARAMS_INT];
+static int int_set[HK_NPARAMS_INT];
+static const char *str_values[HK_NPARAMS_STR];
+
+static void read_all(void)
+{
+	for (unsigned i = 0; i < HK_NPARAMS_INT; i++) {
+		const char *text = getenv(ints[i].name);
+		char *end;
+		long long v;
+
+		values[i] = ints[i].def;
+		if (!text || !*text)
+			continue;
+		errno = 0;
+		v = strtoll(text, &end, 0);
+		if (errno || *end || v < ints[i].min || v > ints[i].max) {
+			/* The log reads its level from here: write plainly instead. */
+			fprintf(stderr,
+				"hocket: %s=%s is not a number from %lld to %lld; using %lld\n",
+				ints[i].name, text, (long long)ints[i].min, (long long)ints[i].max,
+				(long long)ints[i].def);
+			continue;
+		}
+		values[i] = v;
+		int_set[i] = 1;
+	}
+	for (unsigned i = 0; i < HK_NPARAMS_STR; i++) {
+		const char *text = getenv(strs[i].name);
+
+		str_values[i] = text && *text ? text : NULL;
+	}
+}
+
+int64_t hk_param(enum hk_param p)
+{
+	pthread_once(&once, read_all);
+	return values[p];
+}
+
+const char *hk_param_str(enum hk_param_str p)
+{
+	pthread_once(&once, read_all);
+	return str_values[p];
+}
+
+int hk_param_describe(unsigned i, struct hk_param_info *out)
+{
+	static _Thread_local char text[32];
+
+	pthread_once(&once, read_all);
+	if (i < HK_NPARAMS_INT) {
+		snprintf(text, sizeof(text), "%lld", (long long)values[i]);
+		*out = (struct hk_param_info){ints[i].name, ints[i].help, text, int_set[i]};
+		return 0;
+	}
+	i -= HK_NPARAMS_INT;
+	if (i >= HK_NPARAMS_STR)
+		return -ENOENT;
+	*out = (struct hk_param_info){strs[i].name, strs[i].help,
+				      str_values[i] ? str_values[i] : "", str_values[i] != NULL};
+	return 0;
+}

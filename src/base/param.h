@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Parameters: every environment variable that Hocket reads, in one table (param.c), with its
+ * default, its bounds and a sentence for `hocket doctor`. This is the only place that calls getenv.
+ * Values are read once, at the first use in the process.
+ */
+#ifndef HK_BASE_PARAM_H
+#define HK_BASE_PARAM_H
+
+#include <stdint.h>
+
+enum hk_param {
+	HK_PARAM_DEBUG,		  /* log level, 0 to 4 */
+	HK_PARAM_TIMEOUT_MS,	  /* deadline of any wait inside a collective */
+	HK_PARAM_INIT_TIMEOUT_MS, /* deadline of the bootstrap */
+	HK_PARAM_SPIN_US,  /* how long a wait spins before it yields; -1: by the number of cores */
+	HK_PARAM_CHANNELS, /* channels per collective, 0: chosen */
+	HK_PARAM_SLOTS,	   /* slots per connection */
+	HK_PARAM_SLOT_BYTES, /* payload bytes per slot */
+	HK_PARAM_PROVE_MAX,  /* schedules are proved at run time up to this many ranks */
+	HK_PARAM_NT_BYTES, /* results from this size on bypass the cache, -1: by the cache's size */
+	HK_PARAM_CPU,	   /* highest kernel set allowed: 0 portable, 1 AVX2, 2 AVX-512 */
+	HK_NPARAMS_INT,
+};
+
+enum hk_param_str {
+	HK_PARAM_ALGO,	     /* force an algorithm by name, for experiments */
+	HK_PARAM_TRANSPORTS, /* comma-separated transports allowed, in order of preference */
+	HK_PARAM_IFNAME,     /* interface name prefix for bootstrap addresses */
+	HK_NPARAMS_STR,
+};
+
+int64_t hk_param(enum hk_param p);
+/* NULL when unset. */
+const char *hk_param_str(enum hk_param_str p);
+
+struct hk_param_info {
+	const char *name; /* HOCKET_... */
+	const char *help;
+	const char *value; /* the value in force, as text */
+	int from_env;
+};
+/* Parameter i of the whole table; 0, or -ENOENT past the end. For `hocket doctor`. */
+int hk_param_describe(unsigned i, struct hk_param_info *out);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The schedule: what every participant of a collective sends, receives, reduces and copies, chunk
+ * by chunk, in which order. Algorithms emit it; the checker, the fusion pass, the cost model and
+ * the executor read it, and none of them knows any algorithm. A program is one participant's part.
+ *
+ * Geometry. Steps name chunks, never bytes or types. A problem has blocks of N elements ("count" of
+ * the call: the whole vector for all-reduce, one rank's share for reduce-scatter and all-gather),
+ * and a block is cut in `period` chunks: chunk i of a buffer starts at element (i / period) * N +
+ * floor((i % period) * N / period) and so its size depends only on i % period, its size class.
+ * SCRATCH chunks have the size of their class too. A step may only connect chunks of equal class;
+ * the checker's bounds phase insists.
+ *
+ * Lanes run their steps in order, and loop over the tiles of a large call (each tile is the same
+ * slice of every chunk). Between lanes of one program only the named dependencies order anything,
+ * within the same tile. SCRATCH is one tile long and is reused by every tile; IN and OUT are not.
+ *
+ * Connections. (source, destination, channel) is a FIFO with one sending and one receiving lane:
+ * the k-th send meets the k-th recv. One step is one message, whatever its nchunks.
+ *
+ * IN holds this rank's contribution: whatever reads IN gets input (scaled by the executor for
+ * pre-multiplied sums). In place, IN shares its memory with OUT (or with this rank's block of it):
+ * then a chunk read through IN must not have been written through OUT before, and reading OUT
+ * before writing it is an error, also in place.
+ */
+#ifndef HK_SCHEDULE_H
+#define HK_SCHEDULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum hk_coll { HK_ALL_REDUCE, HK_REDUCE_SCATTER, HK_ALL_GATHER, HK_NCOLLS };
+const char *hk_coll_name(enum hk_coll coll);
+
+enum hk_buf { HK_NONE, HK_IN, HK_OUT, HK_SCRATCH, HK_NBUFS };
+
+enum hk_op {
+	HK_SEND = 1,		  /* to <- src */
+	HK_RECV,		  /* dst = received */
+	HK_RECV_REDUCE,		  /* dst = src (+) received */
+	HK_COPY,		  /* dst = src */
+	HK_REDUCE,		  /* dst = dst (+) src */
+	HK_RECV_COPY_SEND,	  /* dst = received; to <- received */
+	HK_RECV_REDUCE_SEND,	  /* to <- src (+) received */
+	HK_RECV_REDUCE_COPY_SEND, /* dst = src (+) received; to <- the same */
+	HK_NOPS,
+};
+
+enum {
+	/* The received (HK_REDUCE: the src) operand is the left one, as in received (+) src. */
+	HK_STEP_FLIP = 1,
+};
+
+struct hk_step {
+	uint8_t op;
+	uint8_t flags;
+	uint8_t src_buf, dst_buf; /* enum hk_buf, HK_NONE where the op has none */
+	uint16_t nchunks;	  /* consecutive chunks from src and dst on */
+	uint16_t ndeps;
+	int32_t to;   /* participant that a send goes to, or -1 */
+	int32_t from; /* participant that a receive comes from, or -1 */
+	uint32_t src, dst;
+	uint32_t dep;	   /* index of the first of its ndeps dependencies */
+	uint32_t reserved; /* 0 */
+};
+_Static_assert(sizeof(struct hk_step) == 32, "steps are 32 bytes, also on a GPU");
+
+/* The step waits until `lane` has completed its step number `step` (0 is the first) in this tile.
+ */
+struct hk_dep {
+	uint32_t lane, step;
+};
+
+struct hk_lane {
+	uint32_t first, nsteps; /* its steps are steps[first .. first + nsteps) */
+	uint32_t channel;
+};
+
+struct hk_program {
+	int rank;
+	uint32_t nlanes, nsteps, ndeps;
+	struct hk_lane *lanes;
+	struct hk_step *steps;
+	struct hk_dep *deps;
+	uint32_t period;	    /* chunks per block */
+	uint32_t nchunks[HK_NBUFS]; /* chunks in IN, OUT and SCRATCH */
+};
+
+struct hk_problem {
+	enum hk_coll coll;
+	int nranks;
+	int root;	   /* 0 where the collective has none */
+	uint32_t channels; /* how many rings, trees ... run side by side, at least 1 */
+	bool inplace;	   /* this rank's IN shares memory with OUT */
+};
+
+/* What a program's op does, as bits, so that readers need no switch of their own. */
+enum {
+	HK_DOES_RECV = 1,
+	HK_DOES_SEND = 2,
+	HK_DOES_REDUCE = 4,
+	HK_READS_SRC = 8,
+	HK_WRITES_DST = 16,
+	HK_READS_DST = 32
+};
+extern const uint8_t hk_op_does[HK_NOPS];
+const char *hk_op_name(enum hk_op op);
+const char *hk_buf_name(enum hk_buf buf);
+
+/* Index of the OUT chunk that shares memory with IN chunk i in place, on this rank. -1: none. */
+int64_t hk_alias_out(const struct hk_problem *p, const struct hk_program *prog, uint32_t in_chunk);
+
+/* --- builder: what an algorithm calls. Errors are sticky and reported by hk_build_finish. --- */
+
+struct hk_builder;
+int hk_build_begin(const struct hk_problem *p, int rank, struct hk_builder **b);
+/* Chunks per block, and how many chunks of SCRATCH. IN and OUT follow from the collective. */
+void hk_build_chunks(struct hk_builder *b, uint32_t period, uint32_t scratch);
+uint32_t hk_build_lane(struct hk_builder *b, uint32_t channel);
+/* Each returns the step's number in its lane, for hk_build_after. */
+uint32_t hk_build_send(struct hk_builder *b, uint32_t lane, int to, enum hk_buf src_buf,
+		       uint32_t src, uint32_t nchunks);
+uint32_t hk_build_recv(struct hk_builder *b, uint32_t lane, int from, enum hk_buf dst_buf,
+		       uint32_t dst, uint32_t nchunks);
+uint32_t hk_build_recv_reduce(struct hk_builder *b, uint32_t lane, int from, enum hk_buf src_buf,
+			      uint32_t src, enum hk_buf dst_buf, uint32_t dst, uint32_t nchunks,
+			      unsigned flags);
+uint32_t hk_build_copy(struct hk_builder *b, uint32_t lane, enum hk_buf src_buf, uint32_t src,
+		       enum hk_buf dst_buf, uint32_t dst, uint32_t nchunks);
+uint32_t hk_build_reduce(struct hk_builder *b, uint32_t lane, enum hk_buf src_buf, uint32_t src,
+			 enum hk_buf dst_buf, uint32_t dst, uint32_t nchunks, unsigned flags);
+/* The last step added to `lane` waits for step `on_step` of lane `on_lane`. */
+void hk_build_after(struct hk_builder *b, uint32_t lane, uint32_t on_lane, uint32_t on_step);
+/* Frees the builder in every case; sets *prog only on success. */
+int hk_build_finish(struct hk_builder *b, struct hk_program **prog);
+
+void hk_program_free(struct hk_program *prog);
+int hk_program_clone(const struct hk_program *prog, struct hk_program **copy);
+
+/* --- fusion: receive + send (of the same chunks) in one lane become one step, where nothing can
+ * tell the difference; a result that nobody reads before it is overwritten is not stored. In place.
+ * --- */
+int hk_fuse(const struct hk_problem *p, struct hk_program *prog);
+
+/* --- text: one line per step, for people and golden tests. --- */
+int hk_program_dump(const struct hk_program *prog, FILE *out);
+
+/* --- checker --- */
+
+struct hk_report {
+	unsigned slots; /* smallest number of slots per connection that makes progress */
+	uint64_t steps, messages;
+	int phase;	/* hk_check_phase that failed */
+	char text[320]; /* on failure, a sentence that names participant, lane and step */
+};
+enum hk_check_phase {
+	HK_CHECK_NONE,
+	HK_CHECK_BOUNDS,
+	HK_CHECK_FIFO,
+	HK_CHECK_PROGRESS,
+	HK_CHECK_RACE,
+	HK_CHECK_RESULT
+};
+
+/*
+ * Proves that programs[0 .. n) solve the problem: bounds; FIFO counts; progress (with at most
+ * max_slots slots per connection, the smallest that works is reported); no race by happens-before,
+ * over several tiles; every output chunk is exactly the multiset of contributions that the
+ * collective promises, and on every rank the result of the same expression (so the same bits).
+ * Participants from p->nranks up are switches. 0, or -HK_EPROOF with the report's text set.
+ */
+int hk_check(const struct hk_problem *p, struct hk_program *const *programs, int n,
+	     unsigned max_slots, struct hk_report *report);
+
+#endif

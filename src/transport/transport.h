@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The contract of a transport: one file, one word in the list in meson.build, and the conformance
+ * suite (tests/transport) covers it. A connection is one direction between two ranks on one
+ * channel: a FIFO of messages, each at most slot_bytes long, at most `slots` in flight.
+ *
+ * Control path (struct hk_transport) and fast path (struct hk_send_ops, hk_recv_ops) are apart.
+ * Every table is complete: an op that a transport does not need is a named default. Nothing on the
+ * fast path blocks, allocates or locks. Errors are sticky: once an op returned a negative code it
+ * does so for ever, and the code was logged with the peer's rank in its sentence.
+ */
+#ifndef HK_TRANSPORT_H
+#define HK_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HK_ADDR_BYTES 64
+
+/* What a transport's endpoint publishes about itself to all ranks; its meaning is the transport's
+ * own. */
+struct hk_addr {
+	uint8_t bytes[HK_ADDR_BYTES];
+};
+
+/*
+ * How a transport's ends find each other; the communicator implements it over the authenticated
+ * bootstrap. All calls have deadlines, fail with a sentence that names the peer, and may be called
+ * from one thread at a time. The peer's service thread answers fetch and dial, so that neither
+ * waits for what the peer's application does.
+ */
+struct hk_wire;
+struct hk_wire_ops {
+	/* Peers that fetch `tag` get a duplicate of fd. Once per tag. */
+	int (*publish)(struct hk_wire *w, uint32_t tag, int fd);
+	/* Gets the fd that peer published under tag. -ENOTSUP if the peer is on another host. */
+	int (*fetch)(struct hk_wire *w, int peer, uint32_t tag, int *fd);
+	/* Opens an authenticated stream socket (blocking, TCP_NODELAY) to the peer. Never waits for
+	 * the peer's answer(). */
+	int (*dial)(struct hk_wire *w, int peer, uint32_t tag, int *sock);
+	/* Waits for the peer's dial with the same tag. */
+	int (*answer)(struct hk_wire *w, int peer, uint32_t tag, int *sock);
+};
+struct hk_wire {
+	const struct hk_wire_ops *ops;
+};
+
+struct hk_loop;
+
+/* What an endpoint is opened with. */
+struct hk_endpoint_env {
+	int rank, nranks;
+	struct hk_wire *wire;
+	uint32_t channels;    /* most channels per pair of ranks */
+	uint32_t slots;	      /* slots per connection, at least 2 */
+	uint32_t slot_bytes;  /* payload bytes per slot, a multiple of 4096 */
+	bool oversubscribed;  /* more ranks than cores on this host: yield early */
+	struct hk_loop *loop; /* the in-process world of the loop transport (loop.h), else NULL */
+};
+
+struct hk_cost {
+	double latency_ns;  /* of one small message */
+	double ns_per_byte; /* of a long one */
+};
+
+struct hk_endpoint;
+struct hk_send;
+struct hk_recv;
+
+struct hk_transport {
+	const char *name;
+	/* Opens this rank's endpoint and fills what the others need to reach it. -ENOTSUP: not
+	 * here. */
+	int (*open)(const struct hk_endpoint_env *env, struct hk_endpoint **ep,
+		    struct hk_addr *addr);
+	/* Whether the rank that published addr can be reached; then its cost. */
+	bool (*reach)(struct hk_endpoint *ep, int peer, const struct hk_addr *addr,
+		      struct hk_cost *cost);
+	/* Makes the sending or receiving half of a connection. All of a plan's sending halves are
+	 * made before its receiving halves: connect_send must not wait for the peer's connect_recv.
+	 */
+	int (*connect_send)(struct hk_endpoint *ep, int peer, uint32_t channel,
+			    const struct hk_addr *addr, struct hk_send **conn);
+	int (*connect_recv)(struct hk_endpoint *ep, int peer, uint32_t channel,
+			    const struct hk_addr *addr, struct hk_recv **conn);
+	/* Blocks until something may have arrived or a slot may be free, at most timeout_ns.
+	 * Spurious returns are fine. Default: hk_wait_nap. */
+	void (*wait)(struct hk_endpoint *ep, int64_t timeout_ns);
+	/* Bytes that the endpoint and its connections occupy now (touched pages, not address
+	 * space). */
+	size_t (*memory)(struct hk_endpoint *ep);
+	/* Frees the endpoint and its connections; NULL is fine. */
+	void (*close)(struct hk_endpoint *ep);
+};
+
+struct hk_endpoint {
+	const struct hk_transport *transport;
+	int rank, nranks;
+};
+
+struct hk_send_ops {
+	/* The next free slot, for a message of `bytes`. 1: *slot is set, valid until commit. 0: not
+	 * yet. Calling again before commit returns a slot again. */
+	int (*reserve)(struct hk_send *s, uint32_t bytes, void **slot);
+	/* Sends the reserved slot. `mark` travels with it. 0 or a negative code. */
+	int (*commit)(struct hk_send *s, uint32_t bytes, uint32_t mark);
+	/* 1 when nothing committed still needs this process to call the library; 0 not yet.
+	 * Default: hk_flush_done. */
+	int (*flush)(struct hk_send *s);
+};
+
+struct hk_recv_ops {
+	/* The oldest message. 1: *data, *bytes and *mark are set, valid until release. 0: not yet.
+	 * bytes is bounded by slot_bytes before anyone sees it. */
+	int (*peek)(struct hk_recv *r, const void **data, uint32_t *bytes, uint32_t *mark);
+	/* Gives the peeked slot back to the sender. 0 or a negative code. */
+	int (*release)(struct hk_recv *r);
+};
+
+/* Transports put these first in their own structs. */
+struct hk_send {
+	const struct hk_send_ops *ops;
+	struct hk_endpoint *ep;
+	int peer;
+	uint32_t channel;
+	uint32_t slots, slot_bytes;
+};
+struct hk_recv {
+	const struct hk_recv_ops *ops;
+	struct hk_endpoint *ep;
+	int peer;
+	uint32_t channel;
+	uint32_t slots, slot_bytes;
+};
+
+extern const struct hk_transport *const hk_transports[];
+extern const unsigned hk_ntransports;
+const struct hk_transport *hk_transport_find(const char *name);
+
+/* Named defaults. */
+void hk_wait_nap(struct hk_endpoint *ep, int64_t timeout_ns);
+int hk_flush_done(struct hk_send *s);
+
+#endif
