@@ -86,6 +86,7 @@ struct hk_program {
 	struct hk_dep *deps;
 	uint32_t period;	    /* chunks per block */
 	uint32_t nchunks[HK_NBUFS]; /* chunks in IN, OUT and SCRATCH */
+	uint32_t message_chunks;    /* most chunks in one message, the same in all programs */
 };
 
 struct hk_problem {
@@ -118,6 +119,9 @@ struct hk_builder;
 int hk_build_begin(const struct hk_problem *p, int rank, struct hk_builder **b);
 /* Chunks per block, and how many chunks of SCRATCH. IN and OUT follow from the collective. */
 void hk_build_chunks(struct hk_builder *b, uint32_t period, uint32_t scratch);
+/* The most chunks that any rank's step has (default 1): tiles are sized by it, on every rank alike.
+ */
+void hk_build_message(struct hk_builder *b, uint32_t max_chunks);
 uint32_t hk_build_lane(struct hk_builder *b, uint32_t channel);
 /* Each returns the step's number in its lane, for hk_build_after. */
 uint32_t hk_build_send(struct hk_builder *b, uint32_t lane, int to, enum hk_buf src_buf,
