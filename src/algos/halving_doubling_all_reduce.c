@@ -64,6 +64,7 @@ static int build(const struct hk_problem *prob, int rank, struct hk_builder *b)
 		p *= 2;
 	guest = rank + (int)p;
 	hk_build_chunks(b, p, 0);
+	hk_build_message(b, p < (uint32_t)prob->nranks ? p : p / 2);
 	if (rank >= (int)p) {
 		build_guest(b, lane, rank - (int)p, p);
 		return 0;

@@ -41,6 +41,8 @@ static void build_ring(struct hk_builder *b, const struct hk_problem *p, int ran
 static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 {
 	hk_build_chunks(b, p->channels, 0);
+	if (p->nranks == 1 && p->inplace)
+		return 0;
 	for (uint32_t c = 0; c < p->channels; c++)
 		build_ring(b, p, rank, c);
 	return 0;

@@ -26,7 +26,7 @@ struct hk_builder {
 	struct hk_problem problem;
 	int rank;
 	int error;
-	uint32_t period, scratch;
+	uint32_t period, scratch, message_chunks;
 	uint32_t nlanes, max_lanes;
 	struct lane *lanes;
 };
@@ -43,6 +43,7 @@ int hk_build_begin(const struct hk_problem *p, int rank, struct hk_builder **b)
 		return hk_fail(ENOMEM, "no memory for a schedule builder");
 	n->problem = *p;
 	n->rank = rank;
+	n->message_chunks = 1;
 	*b = n;
 	return 0;
 }
@@ -51,6 +52,11 @@ void hk_build_chunks(struct hk_builder *b, uint32_t period, uint32_t scratch)
 {
 	b->period = period;
 	b->scratch = scratch;
+}
+
+void hk_build_message(struct hk_builder *b, uint32_t max_chunks)
+{
+	b->message_chunks = max_chunks;
 }
 
 /* Makes room for one record more. */
@@ -229,6 +235,7 @@ static int finish(struct hk_builder *b, struct hk_program **out)
 		return hk_fail(ENOMEM, "no memory for a program");
 	prog->rank = b->rank;
 	prog->period = b->period;
+	prog->message_chunks = b->message_chunks;
 	prog->nlanes = b->nlanes;
 	rc = count(b, &prog->nsteps, &prog->ndeps);
 	if (rc)

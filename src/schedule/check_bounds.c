@@ -140,6 +140,8 @@ static int check_step(const struct here *h, const struct hk_step *s)
 		return bad(h, s, "sets a flag that its op does not have");
 	if (!s->nchunks)
 		return bad(h, s, "moves no chunks");
+	if (does & (HK_DOES_SEND | HK_DOES_RECV) && s->nchunks > h->prog->message_chunks)
+		return bad(h, s, "has a longer message than its program announces");
 	rc = check_range(h, s, src, s->src_buf, s->src, false);
 	if (!rc)
 		rc = check_range(h, s, dst, s->dst_buf, s->dst, true);
@@ -175,6 +177,11 @@ static int check_header(const struct hk_problem *p, const struct hk_program *pro
 				     rank, prog->nchunks[HK_IN], prog->nchunks[HK_OUT],
 				     hk_coll_name(p->coll), p->nranks, prog->period, nchunks[HK_IN],
 				     nchunks[HK_OUT]);
+	if (!prog->message_chunks || prog->message_chunks > UINT16_MAX)
+		return hk_check_fail(report, HK_CHECK_BOUNDS,
+				     "participant %d: messages of up to %u chunks are not from 1 "
+				     "to %u",
+				     rank, prog->message_chunks, UINT16_MAX);
 	if (prog->nchunks[HK_SCRATCH] > HK_MAX_CHUNKS)
 		return hk_check_fail(report, HK_CHECK_BOUNDS,
 				     "participant %d: %u chunks of scratch are more than %u", rank,
@@ -188,6 +195,10 @@ static int check_lanes(const struct hk_program *prog, struct hk_report *report)
 	uint64_t next = 0;
 
 	for (uint32_t i = 0; i < prog->nlanes; i++) {
+		if (!prog->lanes[i].nsteps)
+			return hk_check_fail(report, HK_CHECK_BOUNDS,
+					     "participant %d, lane %u: has no steps", prog->rank,
+					     i);
 		if (prog->lanes[i].first != next)
 			return hk_check_fail(report, HK_CHECK_BOUNDS,
 					     "participant %d, lane %u: starts at step %u of the "

@@ -2,7 +2,7 @@
 /*
  * Programs as text, one line per step, for people and golden tests:
  *
- *     program rank 0: period 4, chunks in 4 out 4 scratch 0
+ *     program rank 0: period 4, chunks in 4 out 4 scratch 0, messages of up to 2
  *     lane 0 channel 0
  *       0: send in[0], to 1
  *       1: recv_reduce_copy_send in[2..3] + from 3 -> out[2..3], to 1 (after lane 1 step 0)
@@ -67,9 +67,9 @@ int hk_program_dump(const struct hk_program *prog, FILE *out)
 {
 	fprintf(out,
 		"program rank %d: period %" PRIu32 ", chunks in %" PRIu32 " out %" PRIu32
-		" scratch %" PRIu32 "\n",
+		" scratch %" PRIu32 ", messages of up to %" PRIu32 "\n",
 		prog->rank, prog->period, prog->nchunks[HK_IN], prog->nchunks[HK_OUT],
-		prog->nchunks[HK_SCRATCH]);
+		prog->nchunks[HK_SCRATCH], prog->message_chunks);
 	for (uint32_t i = 0; i < prog->nlanes; i++) {
 		const struct hk_lane *l = &prog->lanes[i];
 
