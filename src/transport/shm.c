@@ -41,6 +41,8 @@
 #include "error.h"
 #include "transport.h"
 
+extern const struct hk_transport hk_transport_shm;
+
 #define PAGE	       4096u
 #define TAG	       0x73686d00u /* what the segment is published under */
 #define ADDR_MAGIC     0x6d656d2d6b636f68ull
