@@ -56,7 +56,6 @@ struct hk_endpoint_env {
 	uint32_t channels;    /* most channels per pair of ranks */
 	uint32_t slots;	      /* slots per connection, at least 2 */
 	uint32_t slot_bytes;  /* payload bytes per slot, a multiple of 4096 */
-	bool oversubscribed;  /* more ranks than cores on this host: yield early */
 	struct hk_loop *loop; /* the in-process world of the loop transport (loop.h), else NULL */
 };
 
