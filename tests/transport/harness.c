@@ -39,7 +39,6 @@ void world_open(struct world *w, const struct hk_transport *t, const struct worl
 			.channels = 4,
 			.slots = c->slots,
 			.slot_bytes = c->slot_bytes,
-			.oversubscribed = true,
 			.loop = w->loop,
 		};
 
