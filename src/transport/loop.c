@@ -481,6 +481,7 @@ const struct hk_transport hk_transport_loop = {
 	.reach = loop_reach,
 	.connect_send = loop_connect_send,
 	.connect_recv = loop_connect_recv,
+	.arm = hk_arm_none,
 	.wait = loop_wait,
 	.memory = loop_memory,
 	.close = loop_close,

@@ -532,6 +532,7 @@ const struct hk_transport hk_transport_tcp = {
 	.reach = tcp_reach,
 	.connect_send = tcp_connect_send,
 	.connect_recv = tcp_connect_recv,
+	.arm = hk_arm_none,
 	.wait = tcp_wait,
 	.memory = tcp_memory,
 	.close = tcp_close,

@@ -18,7 +18,7 @@
 
 #include "types.h"
 
-#define MAX_RANKS 64
+#define MAX_RANKS  64
 #define DEADLINE_S 240 /* sanitizers are slow, and the cores few */
 
 extern char **environ;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * End-to-end tests: every rank is a process of its own. The test program starts itself again once per
- * rank with the name of a scenario, and the scenario's function runs in each. A rank that fails a
- * check prints where and exits with 1; the parent's cmocka test fails if any rank did, or was late.
+ * End-to-end tests: every rank is a process of its own. The test program starts itself again once
+ * per rank with the name of a scenario, and the scenario's function runs in each. A rank that fails
+ * a check prints where and exits with 1; the parent's cmocka test fails if any rank did, or was
+ * late.
  */
 #ifndef TESTS_E2E_HARNESS_H
 #define TESTS_E2E_HARNESS_H
@@ -25,8 +26,8 @@ struct scenario {
 
 /* In main: runs a scenario and exits if this process is a rank, else returns. */
 void e2e_main(int argc, char **argv, const struct scenario *scenarios);
-/* Runs a scenario with n ranks; fails the cmocka test unless all succeed. A rank that scenario kills on
- * purpose is `victim` (-1: none), whose status does not matter. */
+/* Runs a scenario with n ranks; fails the cmocka test unless all succeed. A rank that scenario
+ * kills on purpose is `victim` (-1: none), whose status does not matter. */
 void e2e_run(const char *scenario, int n, int victim);
 
 hocketComm_t e2e_init(const struct rank *r, hocketConfig_t *config);

@@ -80,7 +80,8 @@ static void test_config(void **state)
 	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument, "size");
 	config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
 	config.blocking = 0;
-	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument, "blocking");
+	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument,
+		"blocking");
 	config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
 	config.slots = 1;
 	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument, "slots");
@@ -89,7 +90,8 @@ static void test_config(void **state)
 	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument, "4096");
 	config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
 	config.timeoutMs = 0;
-	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument, "timeout");
+	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument,
+		"timeout");
 	/* A header without the later fields. */
 	config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
 	config.slots = 1;
@@ -195,14 +197,17 @@ static void test_redop(void **state)
 	float two = 2, x = 3, y = 0;
 	int n = 0;
 
-	refused(hocketRedOpCreatePreMulSum(NULL, &two, hocketFloat32, hocketScalarHostImmediate, comm),
-		hocketInvalidArgument, "NULL");
-	refused(hocketRedOpCreatePreMulSum(&op, NULL, hocketFloat32, hocketScalarHostImmediate, comm),
-		hocketInvalidArgument, "NULL");
-	refused(hocketRedOpCreatePreMulSum(&op, &two, (hocketDataType_t)50, hocketScalarHostImmediate,
+	refused(hocketRedOpCreatePreMulSum(NULL, &two, hocketFloat32, hocketScalarHostImmediate,
 					   comm),
+		hocketInvalidArgument, "NULL");
+	refused(hocketRedOpCreatePreMulSum(&op, NULL, hocketFloat32, hocketScalarHostImmediate,
+					   comm),
+		hocketInvalidArgument, "NULL");
+	refused(hocketRedOpCreatePreMulSum(&op, &two, (hocketDataType_t)50,
+					   hocketScalarHostImmediate, comm),
 		hocketInvalidArgument, "type");
-	refused(hocketRedOpCreatePreMulSum(&op, &two, hocketFloat32, (hocketScalarResidence_t)5, comm),
+	refused(hocketRedOpCreatePreMulSum(&op, &two, hocketFloat32, (hocketScalarResidence_t)5,
+					   comm),
 		hocketInvalidArgument, "residence");
 	assert_int_equal(hocketRedOpCreatePreMulSum(&op, &two, hocketFloat32,
 						    hocketScalarHostImmediate, comm),
@@ -214,11 +219,13 @@ static void test_redop(void **state)
 	assert_int_equal(hocketRedOpDestroy(op, comm), hocketSuccess);
 	refused(hocketRedOpDestroy(op, comm), hocketInvalidArgument, "reduction");
 	refused(hocketRedOpDestroy(hocketSum, comm), hocketInvalidArgument, "reduction");
-	while (n < 64 && hocketRedOpCreatePreMulSum(&ops[n], &two, hocketFloat32,
-						    hocketScalarHostImmediate, comm) == hocketSuccess)
+	while (n < 64 &&
+	       hocketRedOpCreatePreMulSum(&ops[n], &two, hocketFloat32, hocketScalarHostImmediate,
+					  comm) == hocketSuccess)
 		n++;
 	assert_int_equal(n, 64);
-	refused(hocketRedOpCreatePreMulSum(&op, &two, hocketFloat32, hocketScalarHostImmediate, comm),
+	refused(hocketRedOpCreatePreMulSum(&op, &two, hocketFloat32, hocketScalarHostImmediate,
+					   comm),
 		hocketSystemError, "64");
 	assert_int_equal(hocketCommDestroy(comm), hocketSuccess);
 }
@@ -289,8 +296,8 @@ static void test_init_all(void **state)
 			x[r][i] = (float)(r * 100 + i);
 	}
 	for (int r = 0; r < 5; r++)
-		assert_int_equal(hocketAllReduce(x[r], y[r], 100, hocketFloat32, hocketSum, comms[r],
-						 streams[r]),
+		assert_int_equal(hocketAllReduce(x[r], y[r], 100, hocketFloat32, hocketSum,
+						 comms[r], streams[r]),
 				 hocketSuccess);
 	for (int r = 0; r < 5; r++) {
 		assert_int_equal(hocketStreamSynchronize(streams[r]), hocketSuccess);

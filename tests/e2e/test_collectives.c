@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The collectives between real processes: all types and operations, odd counts, in and out of place,
- * several communicators, threads and streams, more ranks than cores. Inputs are small whole numbers, so
- * that every type holds every result exactly and a wrong element is a wrong element.
+ * The collectives between real processes: all types and operations, odd counts, in and out of
+ * place, several communicators, threads and streams, more ranks than cores. Inputs are small whole
+ * numbers, so that every type holds every result exactly and a wrong element is a wrong element.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -57,9 +57,9 @@ static void check_guard(const void *buf, size_t count, hocketDataType_t type)
 /* Averages round to the type; everything else is exact. */
 static bool close_enough(double got, double want, hocketDataType_t type, hocketRedOp_t op)
 {
-	static const double eps[hocketNumTypes] = {[hocketFloat16] = 1e-3,    [hocketFloat32] = 1e-6,
-						   [hocketFloat64] = 1e-14,   [hocketBfloat16] = 1e-2,
-						   [hocketFloat8e4m3] = 0.13, [hocketFloat8e5m2] = 0.26};
+	static const double eps[hocketNumTypes] = {
+		[hocketFloat16] = 1e-3,	 [hocketFloat32] = 1e-6,    [hocketFloat64] = 1e-14,
+		[hocketBfloat16] = 1e-2, [hocketFloat8e4m3] = 0.13, [hocketFloat8e5m2] = 0.26};
 	double diff = got > want ? got - want : want - got;
 
 	if (op != hocketAvg)
@@ -136,10 +136,9 @@ static void run_premul(struct rank *r)
 			hocketRedOp_t op;
 
 			e2e_put(&scalar, 0, t, r->rank % 2 + 1);
-			OK(hocketRedOpCreatePreMulSum(&op, &scalar, t,
-						      device ? hocketScalarDevice
-							     : hocketScalarHostImmediate,
-						      comm));
+			OK(hocketRedOpCreatePreMulSum(
+				&op, &scalar, t,
+				device ? hocketScalarDevice : hocketScalarHostImmediate, comm));
 			if (!device)
 				memset(&scalar, 0xff, sizeof(scalar));
 			for (size_t i = 0; i < count; i++)
@@ -169,7 +168,8 @@ static void run_scatter_gather(struct rank *r)
 
 	for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]) - 1; c++) {
 		size_t count = counts[c];
-		float *big = buffer(n * count, hocketFloat32), *small = buffer(count, hocketFloat32);
+		float *big = buffer(n * count, hocketFloat32),
+		      *small = buffer(count, hocketFloat32);
 
 		for (size_t i = 0; i < n * count; i++)
 			big[i] = (float)input(r->rank, i, hocketSum);
@@ -251,7 +251,8 @@ static void run_threads(struct rank *r)
 	}
 }
 
-/* Twenty dependent calls on one stream, a blocking call behind them, and two streams on one comm. */
+/* Twenty dependent calls on one stream, a blocking call behind them, and two streams on one comm.
+ */
 static void run_streams(struct rank *r)
 {
 	hocketComm_t comm = e2e_init(r, NULL);
@@ -329,10 +330,10 @@ static void run_small_slots(struct rank *r)
 }
 
 static const struct scenario scenarios[] = {
-	{"counts", run_counts},		{"types", run_types},
-	{"premul", run_premul},		{"scatter_gather", run_scatter_gather},
-	{"several", run_several},	{"threads", run_threads},
-	{"streams", run_streams},	{"same_bits", run_same_bits},
+	{"counts", run_counts},		  {"types", run_types},
+	{"premul", run_premul},		  {"scatter_gather", run_scatter_gather},
+	{"several", run_several},	  {"threads", run_threads},
+	{"streams", run_streams},	  {"same_bits", run_same_bits},
 	{"small_slots", run_small_slots}, {NULL, NULL}};
 
 static const int sizes[] = {1, 2, 3, 4, 5, 7, 8};
@@ -423,10 +424,10 @@ static void test_algorithms(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_counts),	   cmocka_unit_test(test_types),
-		cmocka_unit_test(test_premul),	   cmocka_unit_test(test_scatter_gather),
-		cmocka_unit_test(test_several),	   cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_streams),	   cmocka_unit_test(test_same_bits),
+		cmocka_unit_test(test_counts),	    cmocka_unit_test(test_types),
+		cmocka_unit_test(test_premul),	    cmocka_unit_test(test_scatter_gather),
+		cmocka_unit_test(test_several),	    cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_streams),	    cmocka_unit_test(test_same_bits),
 		cmocka_unit_test(test_small_slots), cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_algorithms),
 	};

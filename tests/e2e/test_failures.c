@@ -31,7 +31,8 @@ static void warm_up(const struct rank *r, hocketComm_t comm)
 	CHECK(y == r->nranks * (r->nranks - 1) / 2);
 }
 
-/* The last rank is killed inside the library's reach; the others must hear of it within a second. */
+/* The last rank is killed inside the library's reach; the others must hear of it within a second.
+ */
 static void run_killed(struct rank *r)
 {
 	hocketComm_t comm = e2e_init(r, NULL);
@@ -205,11 +206,11 @@ static void run_goodbye(struct rank *r)
 }
 
 static const struct scenario scenarios[] = {
-	{"killed", run_killed},	      {"late", run_late},
+	{"killed", run_killed},		  {"late", run_late},
 	{"other_count", run_other_count}, {"other_type", run_other_type},
-	{"other_op", run_other_op},   {"abort", run_abort},
-	{"absent", run_absent},	      {"settings", run_settings},
-	{"goodbye", run_goodbye},     {NULL, NULL}};
+	{"other_op", run_other_op},	  {"abort", run_abort},
+	{"absent", run_absent},		  {"settings", run_settings},
+	{"goodbye", run_goodbye},	  {NULL, NULL}};
 
 static void test_killed(void **state)
 {

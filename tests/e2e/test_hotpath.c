@@ -2,9 +2,9 @@
 /*
  * The hot path neither allocates nor enters the kernel while the peers keep pace. Allocations are
  * counted by wrapping malloc in this program. System calls are caught by the kernel's syscall user
- * dispatch, which turns each into a signal: a batch of calls without a signal had none. On a crowded
- * machine a peer may be late, and waiting for it may yield or sleep; so some batches must be clean, and
- * the others may contain only what waiting is made of.
+ * dispatch, which turns each into a signal: a batch of calls without a signal had none. On a
+ * crowded machine a peer may be late, and waiting for it may yield or sleep; so some batches must
+ * be clean, and the others may contain only what waiting is made of.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -32,10 +32,10 @@
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
 #endif
-#define DISPATCH_ON 1
+#define DISPATCH_ON  1
 #define DISPATCH_OFF 0
 
-#define BATCH 50
+#define BATCH	50
 #define BATCHES 400
 
 #ifdef SANITIZED
