@@ -4,21 +4,7 @@
  * Whoever comes after may index lanes, steps, dependencies, chunks and peers without a check of its
  * own, so nothing here may trust any number of the program: sums are made in 64 bits.
  */
-#include <stdarg.h>
-
 #include "check.h"
-#include "error.h"
-
-int hk_check_fail(struct hk_report *report, enum hk_check_phase phase, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(report->text, sizeof(report->text), fmt, ap);
-	va_end(ap);
-	report->phase = phase;
-	return -HK_EPROOF;
-}
 
 int hk_check_chunks(const struct hk_problem *p, int rank, uint32_t period,
 		    uint32_t nchunks[HK_NBUFS], struct hk_report *report)
