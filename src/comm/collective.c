@@ -63,7 +63,7 @@ static int check_buffers(const struct hk_comm *c, const struct hk_request *req,
 
 static int check(struct hk_comm *c, const struct hk_request *req)
 {
-	struct extent e;
+	struct extent e = {0};
 	bool inplace;
 	int err;
 
@@ -83,7 +83,7 @@ int hk_comm_run(struct hk_comm *c, const struct hk_request *req)
 			       .count = req->count,
 			       .type = (enum hk_type)req->type};
 	struct hk_plan *plan;
-	struct extent e;
+	struct extent e = {0};
 	unsigned op;
 	int err;
 

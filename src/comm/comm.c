@@ -137,7 +137,7 @@ static int open_endpoints(struct hk_comm *c, struct rank_record *own)
 				      .nranks = c->nranks,
 				      .host = hk_boot_host(c->boot, c->rank),
 				      .wire = hk_boot_wire(c->boot),
-				      .channels = c->config.channels,
+				      .channels = HK_MAX_CHANNELS,
 				      .slots = c->config.slots,
 				      .slot_bytes = c->config.slot_bytes};
 	unsigned open = 0;
@@ -304,7 +304,7 @@ out:
 
 static int allocate(struct hk_comm *c)
 {
-	size_t n = (size_t)c->nranks, pairs = n * c->config.channels;
+	size_t n = (size_t)c->nranks, pairs = n * HK_MAX_CHANNELS;
 
 	c->addrs = calloc(n * HK_MAX_TRANSPORTS, sizeof(*c->addrs));
 	c->via = calloc(n, sizeof(*c->via));
@@ -365,7 +365,7 @@ size_t hk_comm_memory(const struct hk_comm *c)
 	size_t n = (size_t)c->nranks;
 	size_t bytes = sizeof(*c) + hk_boot_memory(c->boot) +
 		       n * HK_MAX_TRANSPORTS * sizeof(*c->addrs) +
-		       n * c->config.channels * 2 * sizeof(void *) + n;
+		       n * HK_MAX_CHANNELS * 2 * sizeof(void *) + n;
 
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		if (c->endpoints[i])

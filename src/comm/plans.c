@@ -10,52 +10,58 @@
 #include "comm.h"
 #include "param.h"
 
-static int endpoint_of(struct hk_comm *c, int peer, unsigned *index)
+/* The endpoint that serves peer, which is waited on from now on; and its address. */
+static int locate(struct hk_comm *c, int peer, uint32_t channel, struct hk_endpoint **ep,
+		  const struct hk_addr **addr)
 {
-	*index = c->via[peer];
-	for (unsigned i = 0; i < c->watch.watch.nendpoints; i++)
-		if (c->waits[i] == c->endpoints[*index])
-			return 0;
-	c->waits[c->watch.watch.nendpoints++] = c->endpoints[*index];
+	unsigned i = c->via[peer], n = c->watch.watch.nendpoints, k = 0;
+
+	if (channel >= HK_MAX_CHANNELS)
+		return hk_fail(EINVAL, "a schedule uses channel %u; there are %d", channel,
+			       HK_MAX_CHANNELS);
+	*ep = c->endpoints[i];
+	*addr = &c->addrs[i * (size_t)c->nranks + (size_t)peer];
+	while (k < n && c->waits[k] != *ep)
+		k++;
+	if (k == n)
+		c->waits[c->watch.watch.nendpoints++] = *ep;
 	return 0;
 }
 
 int hk_comm_bind_send(struct hk_binder *b, int peer, uint32_t channel, struct hk_send **conn)
 {
 	struct hk_comm *c = ((struct hk_comm_binder *)b)->comm;
-	struct hk_send **known = &c->sends[(size_t)peer * c->config.channels + channel];
-	unsigned i;
-	int err;
+	const struct hk_addr *addr = NULL;
+	struct hk_endpoint *ep = NULL;
+	struct hk_send **known;
+	int err = locate(c, peer, channel, &ep, &addr);
 
-	if (!*known) {
-		endpoint_of(c, peer, &i);
-		err = c->endpoints[i]->transport->connect_send(
-			c->endpoints[i], peer, channel,
-			&c->addrs[i * (size_t)c->nranks + (size_t)peer], known);
-		if (err)
-			return err;
-	}
-	*conn = *known;
-	return 0;
+	if (err)
+		return err;
+	known = &c->sends[(size_t)peer * HK_MAX_CHANNELS + channel];
+	if (!*known)
+		err = ep->transport->connect_send(ep, peer, channel, addr, known);
+	if (!err)
+		*conn = *known;
+	return err;
 }
 
 int hk_comm_bind_recv(struct hk_binder *b, int peer, uint32_t channel, struct hk_recv **conn)
 {
 	struct hk_comm *c = ((struct hk_comm_binder *)b)->comm;
-	struct hk_recv **known = &c->recvs[(size_t)peer * c->config.channels + channel];
-	unsigned i;
-	int err;
+	const struct hk_addr *addr = NULL;
+	struct hk_endpoint *ep = NULL;
+	struct hk_recv **known;
+	int err = locate(c, peer, channel, &ep, &addr);
 
-	if (!*known) {
-		endpoint_of(c, peer, &i);
-		err = c->endpoints[i]->transport->connect_recv(
-			c->endpoints[i], peer, channel,
-			&c->addrs[i * (size_t)c->nranks + (size_t)peer], known);
-		if (err)
-			return err;
-	}
-	*conn = *known;
-	return 0;
+	if (err)
+		return err;
+	known = &c->recvs[(size_t)peer * HK_MAX_CHANNELS + channel];
+	if (!*known)
+		err = ep->transport->connect_recv(ep, peer, channel, addr, known);
+	if (!err)
+		*conn = *known;
+	return err;
 }
 
 /* Proves the algorithm for this problem, with the slots that our connections have. */
