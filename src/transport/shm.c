@@ -81,6 +81,7 @@ struct shm_send {
 	struct shm_header *header; /* of the slot to be sent next */
 	uint32_t index;
 	struct shm_send *next;
+	uint8_t small[INLINE_BYTES]; /* a small message until it is committed */
 };
 
 struct shm_recv {
@@ -156,7 +157,9 @@ static int shm_reserve(struct hk_send *send, uint32_t bytes, void **slot)
 		if (s->sent - s->released >= s->s.slots)
 			return 0;
 	}
-	*slot = bytes <= INLINE_BYTES ? s->header->small
+	/* The receiver polls the header's line, and would take it away between two stores: so a
+	 * small message is put together here, and its line is written at once. */
+	*slot = bytes <= INLINE_BYTES ? s->small
 				      : s->region.slots + (size_t)s->index * s->s.slot_bytes;
 	return 1;
 }
@@ -166,6 +169,8 @@ static int shm_commit(struct hk_send *send, uint32_t bytes, uint32_t mark)
 	struct shm_send *s = (struct shm_send *)send;
 	struct shm_header *h = s->header;
 
+	if (bytes <= INLINE_BYTES)
+		memcpy(h->small, s->small, INLINE_BYTES);
 	h->bytes = bytes;
 	h->mark = mark;
 	atomic_store_explicit(&h->seq, ++s->sent, memory_order_release);
