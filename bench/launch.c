@@ -193,7 +193,7 @@ static int share_by_hocket(const struct hk_launch *l, hocketUniqueId *id)
 static int share_by_tcp(const struct hk_launch *l, hocketUniqueId *id)
 {
 	const char *host = getenv("MASTER_ADDR"), *port = getenv("HOCKET_ID_PORT");
-	char next[16];
+	char next[24];
 
 	if (!port) {
 		snprintf(next, sizeof(next), "%ld", strtol(getenv("MASTER_PORT"), NULL, 10) + 1);
