@@ -45,6 +45,9 @@ static const struct {
 	[HK_PARAM_IFNAME] =
 		{"HOCKET_IFNAME",
 		 "network interface for start-up and tcp; the start of its name suffices"},
+	[HK_PARAM_HOST_ID] =
+		{"HOCKET_HOST_ID",
+		 "ranks with different texts act as on different hosts (to try network paths)"},
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
