@@ -179,7 +179,7 @@ static int listen_on(struct hk_boot_addr *addr, int *out)
 int hk_net_listen(struct hk_boot_addr addr[HK_BOOT_ADDRS], int fds[HK_BOOT_ADDRS], unsigned *count)
 {
 	struct found found[MOST_FOUND];
-	unsigned nfound, n = 0;
+	unsigned nfound = 0, n = 0;
 	bool have_loopback = false;
 	int err = find_addrs(found, &nfound), last = -EADDRNOTAVAIL;
 
