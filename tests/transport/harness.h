@@ -68,6 +68,10 @@ int stream_recv(struct stream *s, const char **wrong);
 /* Calls stream_recv until it isn't 0 or time is up (then 0). */
 int stream_recv_wait(struct stream *s, const char **wrong);
 
+/* After a look in vain: arms the endpoint, or, if that was done before this look, sleeps. Returns
+ * whether it is armed now. */
+bool sleep_in_turn(struct hk_endpoint *ep, bool armed, int64_t timeout_ns);
+
 enum stepping { ONE_THREAD, THREAD_PER_RANK };
 /* Until every stream has moved `upto` messages in all. NULL, or what is wrong. */
 const char *world_run(struct world *w, uint32_t upto, enum stepping stepping);
