@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See programs.h. */
+#include "programs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int world_build(struct world *w, const struct hk_algo *algo, int nranks, uint32_t channels,
+		bool inplace, bool fuse)
+{
+	memset(w, 0, sizeof(*w));
+	w->p = (struct hk_problem){algo->coll, nranks, 0, channels, inplace};
+	for (w->n = 0; w->n < nranks; w->n++) {
+		int rc = hk_algo_program(algo, &w->p, w->n, fuse, &w->programs[w->n]);
+
+		if (rc) {
+			world_free(w);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+int world_clone(const struct world *w, struct world *copy)
+{
+	memset(copy, 0, sizeof(*copy));
+	copy->p = w->p;
+	for (copy->n = 0; copy->n < w->n; copy->n++) {
+		int rc = hk_program_clone(w->programs[copy->n], &copy->programs[copy->n]);
+
+		if (rc) {
+			world_free(copy);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+void world_free(struct world *w)
+{
+	for (int i = 0; i < w->n; i++)
+		hk_program_free(w->programs[i]);
+	w->n = 0;
+}
+
+int world_check(const struct world *w, unsigned max_slots, struct hk_report *report)
+{
+	return hk_check(&w->p, w->programs, w->n, max_slots, report);
+}
+
+const char *program_text(const struct hk_program *prog)
+{
+	static char text[8192];
+	FILE *f = fmemopen(text, sizeof(text), "w");
+
+	if (!f || hk_program_dump(prog, f)) {
+		perror("program_text");
+		abort();
+	}
+	fclose(f);
+	return text;
+}
+
+uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return *state * 0x2545f4914f6cdd1dull;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* All participants' programs of one problem, for the tests of the schedule. */
+#ifndef HK_TEST_PROGRAMS_H
+#define HK_TEST_PROGRAMS_H
+
+#include "algos.h"
+
+#define MAX_PARTS 257
+
+struct world {
+	struct hk_problem p;
+	int n;
+	struct hk_program *programs[MAX_PARTS];
+};
+
+/* Builds all ranks' programs with an algorithm. 0 or a negative code. */
+int world_build(struct world *w, const struct hk_algo *algo, int nranks, uint32_t channels,
+		bool inplace, bool fuse);
+int world_clone(const struct world *w, struct world *copy);
+void world_free(struct world *w);
+int world_check(const struct world *w, unsigned max_slots, struct hk_report *report);
+
+/* The program as text, in a buffer that the next call reuses. */
+const char *program_text(const struct hk_program *prog);
+
+/* A small deterministic generator (xorshift64*). */
+uint64_t next_random(uint64_t *state);
+
+#endif
