@@ -114,7 +114,7 @@ typedef struct {
 	int timeoutMs;	      /* deadline of a wait inside a collective, in ms; HOCKET_TIMEOUT_MS */
 	int initTimeoutMs;    /* deadline of init, in ms; HOCKET_INIT_TIMEOUT_MS */
 	int channels;	      /* channels per collective, 0: chosen; HOCKET_CHANNELS */
-	int slots;	      /* slots per connection, 2 to 64; HOCKET_SLOTS */
+	int slots;	      /* slots per connection, 2 to 16; HOCKET_SLOTS */
 	int slotBytes;	      /* bytes per slot, a multiple of 4096; HOCKET_SLOT_BYTES */
 } hocketConfig_t;
 #define HOCKET_CONFIG_MAGIC 0x686f636bu

@@ -25,7 +25,7 @@ static const struct {
 		{"HOCKET_SPIN_US", -1, -1, 1000000,
 		 "microseconds that a wait spins before it yields the core; -1: by core count"},
 	[HK_PARAM_CHANNELS] = {"HOCKET_CHANNELS", 0, 0, 16, "channels per collective; 0: chosen"},
-	[HK_PARAM_SLOTS] = {"HOCKET_SLOTS", 4, 2, 64, "slots (messages in flight) per connection"},
+	[HK_PARAM_SLOTS] = {"HOCKET_SLOTS", 4, 2, 16, "slots (messages in flight) per connection"},
 	[HK_PARAM_SLOT_BYTES] = {"HOCKET_SLOT_BYTES", 32768, 4096, 4194304,
 				 "payload bytes per slot, a multiple of 4096"},
 	[HK_PARAM_PROVE_MAX] = {"HOCKET_PROVE_MAX", 32, 0, 1024,
@@ -45,6 +45,9 @@ static const struct {
 	[HK_PARAM_IFNAME] =
 		{"HOCKET_IFNAME",
 		 "network interface for start-up and tcp; the start of its name suffices"},
+	[HK_PARAM_HOST_ID] =
+		{"HOCKET_HOST_ID",
+		 "ranks with different texts act as on different hosts (to try network paths)"},
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

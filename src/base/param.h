@@ -27,6 +27,7 @@ enum hk_param_str {
 	HK_PARAM_ALGO,	     /* force an algorithm by name, for experiments */
 	HK_PARAM_TRANSPORTS, /* comma-separated transports allowed, in order of preference */
 	HK_PARAM_IFNAME,     /* interface name prefix for bootstrap addresses */
+	HK_PARAM_HOST_ID,    /* splits a host: processes share memory only if it is equal */
 	HK_NPARAMS_STR,
 };
 

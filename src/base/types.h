@@ -32,5 +32,7 @@ size_t hk_type_size(enum hk_type type);
 const char *hk_type_name(enum hk_type type);
 const char *hk_redop_name(enum hk_redop op);
 int hk_type_is_float(enum hk_type type);
+/* Value of a float16, bfloat16 or float8 element; exact. */
+float hk_type_to_float(enum hk_type type, const void *element);
 
 #endif

@@ -16,7 +16,8 @@
 
 /* dst[i] = a[i] (+) b[i], i < n. max and min of floats: a NaN loses against a number. */
 typedef void hk_reduce_fn(void *dst, const void *a, const void *b, size_t n);
-/* dst[i] = src[i] * *scalar; scalar has the element's type; dst may be src. */
+/* dst[i] = src[i] * *scalar; dst may be src. scalar has the element's type, but for float16,
+ * bfloat16 and float8 it is a float32, and the product is one of float32, rounded to the type. */
 typedef void hk_scale_fn(void *dst, const void *src, size_t n, const void *scalar);
 /* dst[i] = dst[i] / by, towards zero; integer types only (NULL for floats). */
 typedef void hk_divide_fn(void *dst, size_t n, uint32_t by);

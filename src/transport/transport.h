@@ -51,11 +51,11 @@ struct hk_loop;
 /* What an endpoint is opened with. */
 struct hk_endpoint_env {
 	int rank, nranks;
+	uint64_t host; /* ranks with equal values share memory */
 	struct hk_wire *wire;
 	uint32_t channels;    /* most channels per pair of ranks */
 	uint32_t slots;	      /* slots per connection, at least 2 */
 	uint32_t slot_bytes;  /* payload bytes per slot, a multiple of 4096 */
-	bool oversubscribed;  /* more ranks than cores on this host: yield early */
 	struct hk_loop *loop; /* the in-process world of the loop transport (loop.h), else NULL */
 };
 
@@ -84,6 +84,10 @@ struct hk_transport {
 			    const struct hk_addr *addr, struct hk_send **conn);
 	int (*connect_recv)(struct hk_endpoint *ep, int peer, uint32_t channel,
 			    const struct hk_addr *addr, struct hk_recv **conn);
+	/* From now on an arrival or a freed slot makes the next wait return at once; the caller
+	 * polls once more between arm and wait. Default: hk_arm_none, for transports whose wait
+	 * looks. */
+	void (*arm)(struct hk_endpoint *ep);
 	/* Blocks until something may have arrived or a slot may be free, at most timeout_ns.
 	 * Spurious returns are fine. Default: hk_wait_nap. */
 	void (*wait)(struct hk_endpoint *ep, int64_t timeout_ns);
@@ -139,6 +143,7 @@ extern const unsigned hk_ntransports;
 const struct hk_transport *hk_transport_find(const char *name);
 
 /* Named defaults. */
+void hk_arm_none(struct hk_endpoint *ep);
 void hk_wait_nap(struct hk_endpoint *ep, int64_t timeout_ns);
 int hk_flush_done(struct hk_send *s);
 

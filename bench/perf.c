@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * main() of the collective benchmarks: reads the flags, learns its place from the launcher, and
+ * runs a thread per rank of this process (perf_rank.c). Rank 0 prints.
+ */
+#include "perf.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch.h"
+#include "perf_options.h"
+#include "perf_rank.h"
+
+struct worker {
+	const struct hk_perf_job *job;
+	pthread_t thread;
+	int rank;
+	hocketComm_t comm; /* NULL: the rank joins by itself */
+	int status;
+};
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+
+	w->status = hk_perf_rank_run(w->job, w->rank, w->comm);
+	return NULL;
+}
+
+/* All communicators by one call, for -p 0. */
+static int init_all(struct worker *workers, int n)
+{
+	hocketComm_t *comms = calloc((unsigned)n, sizeof(hocketComm_t));
+	hocketResult_t res = comms ? hocketCommInitAll(comms, n, NULL) : hocketSystemError;
+
+	for (int i = 0; i < n && res == hocketSuccess; i++)
+		workers[i].comm = comms[i];
+	free(comms);
+	if (res == hocketSuccess)
+		return 0;
+	fprintf(stderr, "hocketCommInitAll: %s: %s\n", hocketGetErrorString(res),
+		hocketGetLastError(NULL));
+	return -1;
+}
+
+static int run_workers(const struct hk_perf_job *job, struct worker *workers)
+{
+	int n = job->options->threads, started = 0, status = 0;
+
+	for (int i = 0; i < n; i++) {
+		workers[i].job = job;
+		workers[i].rank = job->launch->rank * n + i;
+	}
+	if (!job->options->parallel_init && job->launch->nprocs == 1 && init_all(workers, n))
+		return 2;
+	/* Worker 0 runs here, so that one rank per process needs no other thread. */
+	for (started = 1; started < n; started++) {
+		int err = pthread_create(&workers[started].thread, NULL, work, &workers[started]);
+
+		if (err) {
+			fprintf(stderr, "cannot start thread %d: %s\n", started, strerror(err));
+			exit(2);
+		}
+	}
+	work(&workers[0]);
+	for (int i = 1; i < n; i++)
+		pthread_join(workers[i].thread, NULL);
+	for (int i = 0; i < n; i++)
+		if (workers[i].status > status)
+			status = workers[i].status;
+	return status;
+}
+
+static int run_job(const struct hk_perf_collective *coll, const struct hk_perf_options *o,
+		   const struct hk_launch *l)
+{
+	struct hk_perf_job job = {
+		.coll = coll, .options = o, .launch = l, .nranks = l->nprocs * o->threads};
+	struct worker *workers = calloc((size_t)o->threads, sizeof(*workers));
+	int status = 2;
+
+	if (workers && !hk_launch_share_id(l, &job.id))
+		status = run_workers(&job, workers);
+	free(workers);
+	return status;
+}
+
+int hk_perf_main(int argc, char **argv, const struct hk_perf_collective *coll)
+{
+	struct hk_perf_options options;
+	struct hk_launch launch;
+	enum hk_perf_parse parsed;
+	int status;
+
+	if (hk_launch_open(&argc, &argv, &launch))
+		return 2;
+	parsed = hk_perf_parse(argc, argv, launch.rank == 0, &options);
+	if (parsed == HK_PERF_RUN)
+		status = run_job(coll, &options, &launch);
+	else
+		status = parsed == HK_PERF_HELP ? 0 : 2;
+	hk_launch_close(&launch);
+	return status;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Flags as in nccl-tests, so that existing command lines work; where a default differs, the help
+ * says so. A flag that is not known, or a value that is out of bounds, is refused: a benchmark
+ * that ignores what it was told misleads.
+ */
+#include "perf_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "element.h"
+#include "verify.h"
+
+static const char help[] =
+	"usage: %s [flags]\n"
+	"  -b, --minbytes SIZE       smallest size; suffixes K, M, G (default 8)\n"
+	"  -e, --maxbytes SIZE       largest size (default 64M, or minbytes if that is larger)\n"
+	"  -f, --stepfactor FACTOR   sizes grow by this factor (default 2)\n"
+	"  -i, --stepbytes SIZE      sizes grow by this many bytes instead\n"
+	"  -n, --iters N             timed iterations; 0: as many as take 20 ms, at least 3\n"
+	"                            (default 0; nccl-tests: 20)\n"
+	"  -w, --warmup_iters N      iterations before the timed ones (default 5)\n"
+	"  -m, --agg_iters N         operations per iteration (default 1); times are per "
+	"operation\n"
+	"  -c, --check N             verified calls per size, in place and out of place; 0: none\n"
+	"                            (default 1)\n"
+	"  -o, --op OP               sum, prod, max, min, avg, mulsum or all (default sum)\n"
+	"  -d, --datatype TYPE       int8, uint8, int32, uint32, int64, uint64, half, float, "
+	"double,\n"
+	"                            bfloat16, f8e4m3, f8e5m2 or all (default float)\n"
+	"  -z, --blocking 0|1        1: each call returns when its result is there; 0: calls are\n"
+	"                            queued on a host stream, with one wait at the end\n"
+	"                            (default 1; nccl-tests: 0)\n"
+	"  -t, --nthreads N          ranks per process, a thread each (default 1)\n"
+	"  -p, --parallel_init 0|1   0: one call makes all ranks, if they are in one process\n"
+	"                            (default 1: each thread joins by itself)\n"
+	"  -r, --root N              accepted for collectives without a root, and ignored\n"
+	"  -a, --average N           time reported: 0 rank 0's, 1 mean, 2 least, 3 most over "
+	"ranks\n"
+	"                            (default 1)\n"
+	"  -R, --local_register 0|1  1: the library's memory, registered (default 0)\n"
+	"  -J, --json FILE           also write the results there\n"
+	"  -h, --help                this\n"
+	"Start it with `hocket run -n N`, mpirun or torchrun, or alone with -t N.\n"
+	"The exit status is 1 if any element was wrong, 2 after another failure.\n";
+
+static const struct option flags[] = {
+	{"minbytes", required_argument, NULL, 'b'},
+	{"maxbytes", required_argument, NULL, 'e'},
+	{"stepfactor", required_argument, NULL, 'f'},
+	{"stepbytes", required_argument, NULL, 'i'},
+	{"iters", required_argument, NULL, 'n'},
+	{"warmup_iters", required_argument, NULL, 'w'},
+	{"agg_iters", required_argument, NULL, 'm'},
+	{"check", required_argument, NULL, 'c'},
+	{"op", required_argument, NULL, 'o'},
+	{"datatype", required_argument, NULL, 'd'},
+	{"blocking", required_argument, NULL, 'z'},
+	{"nthreads", required_argument, NULL, 't'},
+	{"parallel_init", required_argument, NULL, 'p'},
+	{"root", required_argument, NULL, 'r'},
+	{"average", required_argument, NULL, 'a'},
+	{"local_register", required_argument, NULL, 'R'},
+	{"json", required_argument, NULL, 'J'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+int hk_perf_parse_size(const char *text, size_t *bytes)
+{
+	static const char suffixes[] = "KMG";
+	const char *suffix;
+	double scale = 1, v;
+	char *end;
+
+	errno = 0;
+	v = strtod(text, &end);
+	if (end == text || errno)
+		return -1;
+	suffix = *end ? strchr(suffixes, *end & ~0x20) : NULL;
+	if (suffix) {
+		scale = ldexp(1, 10 * (int)(suffix - suffixes + 1));
+		end++;
+		if (*end == 'B' || *end == 'b')
+			end++;
+	}
+	if (*end || !(v >= 0) || v * scale > 1e15)
+		return -1;
+	*bytes = (size_t)(v * scale);
+	return 0;
+}
+
+static int parse_int(const char *text, int min, int max, int *out)
+{
+	char *end;
+	long v;
+
+	errno = 0;
+	v = strtol(text, &end, 10);
+	if (errno || end == text || *end || v < min || v > max)
+		return -1;
+	*out = (int)v;
+	return 0;
+}
+
+static int parse_bool(const char *text, bool *out)
+{
+	int v;
+
+	if (parse_int(text, 0, 1, &v))
+		return -1;
+	*out = v;
+	return 0;
+}
+
+static int parse_op(const char *text, int *op)
+{
+	*op = -1;
+	if (!strcmp(text, "all"))
+		return 0;
+	for (int i = 0; i < HK_BENCH_NOPS; i++)
+		if (!strcmp(text, hk_bench_op_names[i]))
+			*op = i;
+	return *op < 0 ? -1 : 0;
+}
+
+static int parse_type(const char *text, int *type)
+{
+	*type = hk_element_find(text);
+	return *type < 0 && strcmp(text, "all") ? -1 : 0;
+}
+
+static int parse_factor(const char *text, double *factor)
+{
+	char *end;
+
+	*factor = strtod(text, &end);
+	return end == text || *end || !(*factor > 1) || *factor > 1e9 ? -1 : 0;
+}
+
+/* 0; or -1 if the value makes no sense. */
+static int set(struct hk_perf_options *o, int flag, const char *text)
+{
+	int average;
+
+	switch (flag) {
+	case 'b':
+		return hk_perf_parse_size(text, &o->min_bytes);
+	case 'e':
+		return hk_perf_parse_size(text, &o->max_bytes);
+	case 'f':
+		return parse_factor(text, &o->step_factor);
+	case 'i':
+		return hk_perf_parse_size(text, &o->step_bytes);
+	case 'n':
+		return parse_int(text, 0, INT32_MAX, &o->iters);
+	case 'w':
+		return parse_int(text, 0, INT32_MAX, &o->warmup);
+	case 'm':
+		return parse_int(text, 1, 1 << 20, &o->agg_iters);
+	case 'c':
+		return parse_int(text, 0, INT32_MAX, &o->check);
+	case 'o':
+		return parse_op(text, &o->op);
+	case 'd':
+		return parse_type(text, &o->type);
+	case 'z':
+		return parse_bool(text, &o->blocking);
+	case 't':
+		return parse_int(text, 1, 4096, &o->threads);
+	case 'p':
+		return parse_bool(text, &o->parallel_init);
+	case 'r':
+		return parse_int(text, 0, INT32_MAX, &o->root);
+	case 'a':
+		if (parse_int(text, 0, 3, &average))
+			return -1;
+		o->average = (enum hk_perf_average)average;
+		return 0;
+	case 'R':
+		return parse_bool(text, &o->registered);
+	case 'J':
+		o->json = text;
+		return 0;
+	default:
+		return -1;
+	}
+}
+
+static enum hk_perf_parse complain(bool loud, const char *program, const char *what,
+				   const char *value)
+{
+	if (loud) {
+		fprintf(stderr, "%s: %s %s\n", program, what, value);
+		fprintf(stderr, help, program);
+	}
+	return HK_PERF_BAD;
+}
+
+enum hk_perf_parse hk_perf_parse(int argc, char **argv, bool loud, struct hk_perf_options *o)
+{
+	int flag;
+
+	*o = (struct hk_perf_options){
+		.min_bytes = 8,
+		.max_bytes = SIZE_MAX,
+		.step_factor = 2,
+		.warmup = 5,
+		.agg_iters = 1,
+		.check = 1,
+		.threads = 1,
+		.type = hocketFloat32,
+		.average = HK_PERF_MEAN,
+		.blocking = true,
+		.parallel_init = true,
+	};
+	opterr = 0;
+	while ((flag = getopt_long(argc, argv, ":b:e:f:i:n:w:m:c:o:d:z:t:p:r:a:R:J:h", flags,
+				   NULL)) != -1) {
+		const char *given = argv[optind - 1];
+
+		if (flag == 'h') {
+			if (loud)
+				printf(help, argv[0]);
+			return HK_PERF_HELP;
+		}
+		if (flag == ':')
+			return complain(loud, argv[0], "a value is missing after", given);
+		if (flag == '?')
+			return complain(loud, argv[0], "unknown flag", given);
+		if (set(o, flag, optarg))
+			return complain(loud, argv[0], "bad value:", optarg);
+	}
+	if (optind < argc)
+		return complain(loud, argv[0], "unknown argument", argv[optind]);
+	if (o->max_bytes == SIZE_MAX)
+		o->max_bytes = o->min_bytes > (64u << 20) ? o->min_bytes : 64u << 20;
+	if (o->max_bytes < o->min_bytes)
+		return complain(loud, argv[0], "maxbytes is below minbytes", "");
+	return HK_PERF_RUN;
+}

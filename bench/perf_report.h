@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the collective benchmarks print (nccl-tests' columns) and write (JSON). Rank 0 alone. */
+#ifndef HOCKET_BENCH_PERF_REPORT_H
+#define HOCKET_BENCH_PERF_REPORT_H
+
+#include <stdio.h>
+
+#include "launch.h"
+#include "perf.h"
+#include "perf_options.h"
+
+struct hk_perf_place {
+	double us, algbw, busbw; /* GB/s, of 10^9 bytes */
+	size_t wrong;
+};
+
+struct hk_perf_row {
+	size_t bytes, count;
+	int type, op; /* op -1: none */
+	int iters;
+	struct hk_perf_place out_of_place, in_place;
+};
+
+struct hk_perf_report {
+	const struct hk_perf_options *options;
+	FILE *json; /* NULL: none */
+	size_t rows, wrong;
+	double busbw_sum;
+};
+
+/* Opens the JSON file, if one was asked for, and prints the header. 0 or -1. */
+int hk_perf_report_open(struct hk_perf_report *report, const struct hk_perf_collective *coll,
+			const struct hk_perf_options *o, const struct hk_launch *l);
+void hk_perf_report_row(struct hk_perf_report *report, const struct hk_perf_row *row);
+/* Prints the summary; memory is the most that a communicator took. 0; -1 if the JSON file could not
+ * be written. */
+int hk_perf_report_close(struct hk_perf_report *report, size_t memory);
+
+#endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sockets for the bootstrap: which interfaces to listen on, addresses, host identity, waiting with
+ * deadlines, and threads. A process listens on up to three addresses of its interfaces, IPv4 and
+ * IPv6 in turn, and on loopback. HOCKET_IFNAME narrows the interfaces by the start of their name;
+ * without it, bridges of container engines come last, since other hosts cannot reach them.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "boot_internal.h"
+#include "clock.h"
+#include "error.h"
+#include "param.h"
+
+enum { BACKLOG = 4096, MOST_FOUND = 32 };
+
+/* A found address and how much we like it; lower is better. */
+struct found {
+	struct hk_boot_addr addr;
+	unsigned order;
+};
+
+bool hk_net_is_loopback(const struct hk_boot_addr *a)
+{
+	static const uint8_t one[16] = {[15] = 1};
+
+	return a->family == 4 ? a->ip[0] == 127 : memcmp(a->ip, one, sizeof(one)) == 0;
+}
+
+static bool read_addr(const struct sockaddr *sa, struct hk_boot_addr *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (sa->sa_family == AF_INET) {
+		struct sockaddr_in in;
+
+		memcpy(&in, sa, sizeof(in));
+		out->family = 4;
+		memcpy(out->ip, &in.sin_addr, 4);
+		return true;
+	}
+	if (sa->sa_family == AF_INET6) {
+		struct sockaddr_in6 in6;
+
+		memcpy(&in6, sa, sizeof(in6));
+		/* Link-local addresses mean nothing without the interface. */
+		if (IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr))
+			return false;
+		out->family = 6;
+		memcpy(out->ip, &in6.sin6_addr, 16);
+		return true;
+	}
+	return false;
+}
+
+static bool is_bridge(const char *name)
+{
+	return !strncmp(name, "docker", 6) || !strncmp(name, "virbr", 5) ||
+	       !strncmp(name, "br-", 3) || !strncmp(name, "cni", 3) || !strncmp(name, "lxc", 3);
+}
+
+static int by_order(const void *a, const void *b)
+{
+	const struct found *fa = a, *fb = b;
+
+	return (fa->order > fb->order) - (fa->order < fb->order);
+}
+
+/* Usable addresses of the chosen interfaces, best first, loopback last. */
+static int find_addrs(struct found *found, unsigned *count)
+{
+	const char *prefix = hk_param_str(HK_PARAM_IFNAME);
+	unsigned n = 0, seen[2] = {0, 0};
+	bool matched = !prefix;
+	struct ifaddrs *all;
+
+	if (getifaddrs(&all))
+		return hk_fail(errno, "the network interfaces cannot be listed: %s",
+			       strerror(errno));
+	for (struct ifaddrs *i = all; i && n < MOST_FOUND; i = i->ifa_next) {
+		struct found *f = &found[n];
+		bool loopback = i->ifa_flags & IFF_LOOPBACK;
+		unsigned six;
+
+		if (!i->ifa_addr || !(i->ifa_flags & IFF_UP) || !read_addr(i->ifa_addr, &f->addr))
+			continue;
+		six = f->addr.family == 6;
+		if (loopback && !hk_net_is_loopback(&f->addr))
+			continue;
+		if (prefix && !strncmp(i->ifa_name, prefix, strlen(prefix)))
+			matched = true;
+		else if (prefix && !loopback)
+			continue;
+		/* The best of each family in turn, IPv4 first. */
+		f->order = loopback ? 1000 + six : 2 * seen[six]++ + six;
+		if (!loopback && !prefix && is_bridge(i->ifa_name))
+			f->order += 100;
+		n++;
+	}
+	freeifaddrs(all);
+	if (!matched)
+		return hk_fail(ENODEV,
+			       "no network interface has an address and a name that starts "
+			       "with %s: correct HOCKET_IFNAME",
+			       prefix);
+	qsort(found, n, sizeof(*found), by_order);
+	*count = n;
+	return 0;
+}
+
+socklen_t hk_net_sockaddr(const struct hk_boot_addr *a, struct sockaddr_storage *sa)
+{
+	memset(sa, 0, sizeof(*sa));
+	if (a->family == 4) {
+		struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(a->port)};
+
+		memcpy(&in.sin_addr, a->ip, 4);
+		memcpy(sa, &in, sizeof(in));
+		return sizeof(in);
+	}
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
+
+	memcpy(&in6.sin6_addr, a->ip, 16);
+	memcpy(sa, &in6, sizeof(in6));
+	return sizeof(in6);
+}
+
+socklen_t hk_net_sockaddr_local(const uint8_t name[HK_BOOT_LOCAL], struct sockaddr_storage *sa)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	char hex[2 * HK_BOOT_LOCAL + 1];
+	int n;
+
+	sodium_bin2hex(hex, sizeof(hex), name, HK_BOOT_LOCAL);
+	/* A zero byte first: the abstract namespace, where no file is left behind. */
+	n = snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, "hocket-%s", hex);
+	memset(sa, 0, sizeof(*sa));
+	memcpy(sa, &un, sizeof(un));
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
+/* Listens on addr, whose port it fills. */
+static int listen_on(struct hk_boot_addr *addr, int *out)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = hk_net_sockaddr(addr, &sa);
+	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, BACKLOG) ||
+	    getsockname(fd, (struct sockaddr *)&sa, &len)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	if (addr->family == 4)
+		addr->port = ntohs(((struct sockaddr_in *)(void *)&sa)->sin_port);
+	else
+		addr->port = ntohs(((struct sockaddr_in6 *)(void *)&sa)->sin6_port);
+	*out = fd;
+	return 0;
+}
+
+int hk_net_listen(struct hk_boot_addr addr[HK_BOOT_ADDRS], int fds[HK_BOOT_ADDRS], unsigned *count)
+{
+	struct found found[MOST_FOUND];
+	unsigned nfound = 0, n = 0;
+	bool have_loopback = false;
+	int err = find_addrs(found, &nfound), last = -EADDRNOTAVAIL;
+
+	if (err)
+		return err;
+	memset(addr, 0, HK_BOOT_ADDRS * sizeof(*addr));
+	for (unsigned i = 0; i < nfound; i++) {
+		bool loopback = hk_net_is_loopback(&found[i].addr);
+
+		/* The last place is loopback's, which needs only one. */
+		if (loopback ? have_loopback : n == HK_BOOT_ADDRS - 1)
+			continue;
+		/* An address may be tentative or gone by now: the others do. */
+		err = listen_on(&found[i].addr, &fds[n]);
+		if (err) {
+			last = err;
+			continue;
+		}
+		addr[n++] = found[i].addr;
+		have_loopback |= loopback;
+	}
+	if (!n)
+		return hk_fail(last,
+			       "no network address to listen on, not even loopback (%s): "
+			       "bring up an interface (ip link set lo up), or raise the limit of "
+			       "open files",
+			       hk_code_name(last));
+	*count = n;
+	return 0;
+}
+
+int hk_net_listen_local(uint8_t name[HK_BOOT_LOCAL], int *out)
+{
+	struct sockaddr_storage sa;
+	socklen_t len;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), err;
+
+	randombytes_buf(name, HK_BOOT_LOCAL);
+	len = hk_net_sockaddr_local(name, &sa);
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)&sa, len) && !listen(fd, BACKLOG)) {
+		*out = fd;
+		return 0;
+	}
+	err = errno;
+	if (fd >= 0)
+		close(fd);
+	return hk_fail(err, "no Unix socket to listen on: %s", strerror(err));
+}
+
+void hk_net_print(const struct hk_boot_addr *addr, unsigned count, char *out, size_t size)
+{
+	size_t len = 0;
+
+	out[0] = 0;
+	for (unsigned i = 0; i < count && addr[i].family && len < size; i++) {
+		char text[INET6_ADDRSTRLEN];
+		bool six = addr[i].family == 6;
+
+		inet_ntop(six ? AF_INET6 : AF_INET, addr[i].ip, text, sizeof(text));
+		len += (size_t)snprintf(out + len, size - len, "%s%s%s%s:%u", i ? ", " : "",
+					six ? "[" : "", text, six ? "]" : "", addr[i].port);
+	}
+}
+
+/*
+ * Ranks with equal identities share memory and abstract Unix sockets: same boot of the same kernel,
+ * same network namespace. HOCKET_HOST_ID is mixed in, so that it can only split a host, never pass
+ * two hosts off as one. Keyed, as nobody else needs to know.
+ */
+uint64_t hk_net_host(const struct hk_boot_key *key)
+{
+	const char *own = hk_param_str(HK_PARAM_HOST_ID);
+	crypto_generichash_state st;
+	char boot_id[64] = "";
+	struct stat ns = {0};
+	uint8_t hash[16];
+	uint64_t host;
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		if (read(fd, boot_id, sizeof(boot_id) - 1) < 0)
+			boot_id[0] = 0;
+		close(fd);
+	}
+	if (stat("/proc/self/ns/net", &ns))
+		ns.st_ino = 0;
+	if (!boot_id[0] && gethostname(boot_id, sizeof(boot_id) - 1))
+		boot_id[0] = 0;
+	crypto_generichash_init(&st, key->bytes, sizeof(key->bytes), sizeof(hash));
+	crypto_generichash_update(&st, (const uint8_t *)boot_id, sizeof(boot_id));
+	crypto_generichash_update(&st, (const uint8_t *)&ns.st_ino, sizeof(ns.st_ino));
+	if (own)
+		crypto_generichash_update(&st, (const uint8_t *)own, strlen(own));
+	crypto_generichash_final(&st, hash, sizeof(hash));
+	memcpy(&host, hash, sizeof(host));
+	return host;
+}
+
+int hk_net_poll_ms(int64_t deadline)
+{
+	int64_t left = deadline - hk_now_ns();
+
+	if (left <= 0)
+		return 0;
+	left = (left + HK_BOOT_MS - 1) / HK_BOOT_MS;
+	return left > 3600000 ? 3600000 : (int)left;
+}
+
+int hk_net_wait(int fd, short events, int64_t deadline, int failfd)
+{
+	for (;;) {
+		struct pollfd p[2] = {{.fd = fd, .events = events},
+				      {.fd = failfd, .events = POLLIN}};
+		int n = poll(p, 2, hk_net_poll_ms(deadline));
+
+		if (n > 0 && p[0].revents)
+			return 0;
+		if (n > 0 && p[1].revents)
+			return -HK_EPEER;
+		if (hk_now_ns() >= deadline)
+			return -ETIMEDOUT;
+	}
+}
+
+void hk_net_nodelay(int fd)
+{
+	int one = 1;
+
+	/* Fails on Unix sockets, which do not delay. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+int hk_net_blocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK))
+		return -errno;
+	return 0;
+}
+
+void hk_net_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+int hk_net_thread(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
+{
+	sigset_t all, old;
+	pthread_t made;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&made, NULL, run, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		return hk_fail(err,
+			       "no thread for %s: %s; raise the limit of processes (ulimit -u)",
+			       name, strerror(err));
+	pthread_setname_np(made, name);
+	if (thread)
+		*thread = made;
+	else
+		pthread_detach(made);
+	return 0;
+}
+
+int hk_poll_begin(struct hk_pollset *ps, unsigned most)
+{
+	if (most > ps->cap) {
+		struct pollfd *grown = realloc(ps->fds, 2 * most * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		ps->fds = grown;
+		ps->cap = 2 * most;
+	}
+	ps->n = 0;
+	return 0;
+}
+
+unsigned hk_poll_add(struct hk_pollset *ps, int fd, short events)
+{
+	ps->fds[ps->n] = (struct pollfd){.fd = fd, .events = events};
+	return ps->n++;
+}
+
+void hk_poll_wait(struct hk_pollset *ps, int64_t deadline)
+{
+	if (poll(ps->fds, ps->n, hk_net_poll_ms(deadline)) < 0)
+		for (unsigned i = 0; i < ps->n; i++)
+			ps->fds[i].revents = 0;
+}
+
+short hk_poll_got(const struct hk_pollset *ps, unsigned slot)
+{
+	return slot < ps->n ? ps->fds[slot].revents : 0;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The hk_wire that transports get: publish and fetch pass descriptors between ranks of one host
+ * through the service threads' Unix sockets, dial and answer make TCP connections between any two
+ * ranks. The asking side talks to the peer's service thread only, so that it never waits for what
+ * the peer's application does (a fetch waits for the publish, of course).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "boot_internal.h"
+#include "clock.h"
+#include "error.h"
+
+#define REFUSED_NS (1000 * HK_BOOT_MS)
+
+static struct hk_boot *boot_of(struct hk_wire *w)
+{
+	return (struct hk_boot *)(void *)((char *)w - offsetof(struct hk_boot, wire));
+}
+
+/* Loopback is first to a rank on this host and last to others, where only a tunnel would help. */
+static void order_addrs(const struct hk_contact *c, bool same_host,
+			struct hk_boot_addr out[HK_BOOT_ADDRS])
+{
+	unsigned n = 0;
+
+	memset(out, 0, HK_BOOT_ADDRS * sizeof(*out));
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (unsigned i = 0; i < HK_BOOT_ADDRS && c->addr[i].family; i++)
+			if (hk_net_is_loopback(&c->addr[i]) == (same_host == (pass == 0)))
+				out[n++] = c->addr[i];
+}
+
+int hk_boot_call(struct hk_boot *b, uint32_t peer, const struct hk_contact *contact,
+		 uint32_t purpose, uint32_t tag, int64_t deadline, int *fd, struct hk_session *s)
+{
+	uint8_t buf[HK_CONTROL_MAX + HK_FRAME_OVER];
+	struct hk_reader r = {.buf = buf, .cap = sizeof(buf), .want_fd = fd != NULL, .fd = -1};
+	struct hk_session got = {.fd = -1};
+	struct hk_frame f;
+	char whom[32];
+	struct hk_call call = {
+		.key = &b->key,
+		.local = purpose == HK_FOR_FETCH ? contact->local : NULL,
+		.hello = {.purpose = purpose,
+			  .src = b->rank,
+			  .dst = peer,
+			  .nranks = b->nranks,
+			  .tag = tag},
+		.deadline = deadline,
+		.failfd = b->service.failure.fd,
+		.refused_ns = REFUSED_NS,
+		.whom = whom,
+		.remedy = "does that process still run, and does HOCKET_IFNAME choose a network "
+			  "that joins the hosts?",
+	};
+	int err;
+
+	snprintf(whom, sizeof(whom), "rank %u", peer);
+	order_addrs(contact, contact->host == b->host, call.addr);
+	err = hk_dial(&call, &got);
+	if (!err)
+		err = hk_dial_reply(&call, &got, &r, HK_FRAME_OK, &f);
+	if (!err && fd && r.fd < 0)
+		err = hk_fail(EMFILE,
+			      "the descriptor from rank %u got lost: raise the limit of open "
+			      "files (ulimit -n)",
+			      peer);
+	if (err) {
+		hk_session_close(&got);
+		hk_net_close(&r.fd);
+		/* From the failure state there is no sentence yet. */
+		if (err == -HK_EPEER && hk_failure_report(&b->service.failure))
+			err = atomic_load_explicit(&b->service.failure.code, memory_order_acquire);
+		return err;
+	}
+	if (fd)
+		*fd = r.fd;
+	*s = got;
+	return 0;
+}
+
+static int check_peer(const struct hk_boot *b, int peer, const char *what)
+{
+	if (peer >= 0 && (uint32_t)peer < b->nranks)
+		return 0;
+	return hk_fail(EINVAL, "rank %u cannot %s rank %d of %u", b->rank, what, peer, b->nranks);
+}
+
+static int publish(struct hk_wire *w, uint32_t tag, int fd)
+{
+	return hk_service_publish(&boot_of(w)->service, tag, fd);
+}
+
+static int fetch(struct hk_wire *w, int peer, uint32_t tag, int *fd)
+{
+	struct hk_boot *b = boot_of(w);
+	int64_t deadline = hk_now_ns() + b->timeout_ns;
+	struct hk_session s;
+	int err = check_peer(b, peer, "fetch from");
+
+	if (err)
+		return err;
+	if (b->contacts[peer].host != b->host)
+		return hk_fail_quiet(ENOTSUP,
+				     "ranks %u and %d are on different hosts and share no "
+				     "descriptors",
+				     b->rank, peer);
+	err = hk_boot_call(b, (uint32_t)peer, &b->contacts[peer], HK_FOR_FETCH, tag, deadline, fd,
+			   &s);
+	if (!err)
+		hk_session_close(&s);
+	return err;
+}
+
+/* Makes a session's socket the transport's. */
+static int hand_over(struct hk_session *s, int peer, int *sock)
+{
+	int err = hk_net_blocking(s->fd);
+
+	if (err) {
+		hk_session_close(s);
+		return hk_fail(err, "the connection with rank %d cannot be used: %s", peer,
+			       hk_code_name(err));
+	}
+	*sock = s->fd;
+	s->fd = -1;
+	hk_session_close(s);
+	return 0;
+}
+
+static int dial(struct hk_wire *w, int peer, uint32_t tag, int *sock)
+{
+	struct hk_boot *b = boot_of(w);
+	int64_t deadline = hk_now_ns() + b->timeout_ns;
+	struct hk_session s;
+	int err = check_peer(b, peer, "dial");
+
+	if (!err)
+		err = hk_boot_call(b, (uint32_t)peer, &b->contacts[peer], HK_FOR_DIAL, tag,
+				   deadline, NULL, &s);
+	return err ? err : hand_over(&s, peer, sock);
+}
+
+static int answer(struct hk_wire *w, int peer, uint32_t tag, int *sock)
+{
+	struct hk_boot *b = boot_of(w);
+	int64_t deadline = hk_now_ns() + b->timeout_ns;
+	struct hk_session s;
+	int err = check_peer(b, peer, "answer");
+
+	if (err)
+		return err;
+	err = hk_service_take(&b->service, HK_FOR_DIAL, (uint32_t)peer, tag, deadline, &s);
+	if (err == -HK_EPEER)
+		return hk_failure_report(&b->service.failure);
+	if (err)
+		return hk_fail(err,
+			       "rank %u waited %.1f s for rank %d to dial (tag %u): does it make "
+			       "the same calls, and can it reach this host?",
+			       b->rank, (double)b->timeout_ns / 1e9, peer, tag);
+	return hand_over(&s, peer, sock);
+}
+
+const struct hk_wire_ops hk_boot_wire_ops = {
+	.publish = publish,
+	.fetch = fetch,
+	.dial = dial,
+	.answer = answer,
+};

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A communicator's life. Creation: join the bootstrap, open an endpoint of every transport,
+ * exchange one record per rank, and settle from the records, which are equal everywhere, what all
+ * ranks must agree on: which transport serves which pair, how crowded the cores are, what the cost
+ * model assumes. Connections and plans are made when they are first used.
+ */
+#include "comm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "param.h"
+
+#define SPIN_NS 100000 /* default, where every rank has a core of its own */
+
+/* What every rank tells every other at creation. */
+struct rank_record {
+	uint64_t settings; /* hash of all that must be equal */
+	uint64_t cpuset[HK_CPUSET_WORDS];
+	uint32_t open; /* bit i: endpoint of transport i of the list is open */
+	uint32_t slots, slot_bytes, channels;
+	struct hk_addr addrs[HK_MAX_TRANSPORTS];
+};
+
+/* What the cost model needs, agreed in a second round. */
+struct cost_record {
+	double latency_ns, ns_per_byte;
+};
+
+static uint64_t hash_bytes(uint64_t h, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ p[i]) * 0x100000001b3ull; /* FNV-1a */
+	return h;
+}
+
+static uint64_t hash_settings(const struct hk_comm *c)
+{
+	const char *algo = hk_param_str(HK_PARAM_ALGO);
+	const char *transports = hk_param_str(HK_PARAM_TRANSPORTS);
+	uint32_t numbers[] = {HOCKET_VERSION_CODE, c->config.channels, c->config.slots,
+			      c->config.slot_bytes};
+	uint64_t h = hash_bytes(0xcbf29ce484222325ull, numbers, sizeof(numbers));
+
+	for (unsigned i = 0; i < hk_nalgos; i++)
+		h = hash_bytes(h, hk_algos[i]->name, strlen(hk_algos[i]->name) + 1);
+	h = hash_bytes(h, algo ? algo : "", algo ? strlen(algo) + 1 : 1);
+	return hash_bytes(h, transports ? transports : "", transports ? strlen(transports) + 1 : 1);
+}
+
+/* --- failure --- */
+
+int hk_comm_fail(struct hk_comm *c, int err)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	bool first;
+
+	pthread_mutex_lock(&lock);
+	first = !atomic_load(&c->failed);
+	if (first) {
+		strncpy(c->error, hk_last_error(), sizeof(c->error) - 1);
+		atomic_store(&c->failed, err);
+	}
+	pthread_mutex_unlock(&lock);
+	if (first && err != -HK_EPEER)
+		hk_boot_abort(c->boot, err);
+	return err;
+}
+
+int hk_comm_check(struct hk_comm *c)
+{
+	int err = atomic_load_explicit(&c->failed, memory_order_acquire);
+	const char *text;
+
+	if (!err) {
+		err = hk_boot_failed(c->boot, &text);
+		if (!err)
+			return 0;
+		hk_set_last_error(text);
+		return hk_comm_fail(c, err);
+	}
+	hk_set_last_error(c->error);
+	return err;
+}
+
+static int watch_failed(struct hk_watch *w)
+{
+	struct hk_comm *c = ((struct hk_comm_watch *)w)->comm;
+	const char *text;
+	int err;
+
+	if (atomic_load_explicit(&c->aborted, memory_order_relaxed))
+		return hk_fail_quiet(HK_EABORT, "this process aborted the communicator");
+	err = hk_boot_failed(c->boot, &text);
+	if (err)
+		hk_set_last_error(text);
+	return err;
+}
+
+/* --- transports --- */
+
+/* The transports to try, in order: HOCKET_TRANSPORTS, or all. */
+static int list_transports(const struct hk_transport **list, unsigned *count)
+{
+	const char *names = hk_param_str(HK_PARAM_TRANSPORTS);
+	char copy[128], *save = NULL;
+
+	*count = 0;
+	if (!names) {
+		for (unsigned i = 0; i < hk_ntransports && *count < HK_MAX_TRANSPORTS; i++)
+			list[(*count)++] = hk_transports[i];
+		return 0;
+	}
+	if (strlen(names) >= sizeof(copy))
+		return hk_fail(EINVAL, "HOCKET_TRANSPORTS is too long");
+	strcpy(copy, names);
+	for (char *name = strtok_r(copy, ",", &save); name && *count < HK_MAX_TRANSPORTS;
+	     name = strtok_r(NULL, ",", &save)) {
+		list[*count] = hk_transport_find(name);
+		if (!list[(*count)++])
+			return hk_fail(EINVAL,
+				       "HOCKET_TRANSPORTS names '%s', which is no transport", name);
+	}
+	return *count ? 0 : hk_fail(EINVAL, "HOCKET_TRANSPORTS names no transport");
+}
+
+/* Opens the endpoints; endpoints[i] is NULL where transport i is not to be had here. */
+static int open_endpoints(struct hk_comm *c, struct rank_record *own)
+{
+	const struct hk_transport *list[HK_MAX_TRANSPORTS];
+	struct hk_endpoint_env env = {.rank = c->rank,
+				      .nranks = c->nranks,
+				      .host = hk_boot_host(c->boot, c->rank),
+				      .wire = hk_boot_wire(c->boot),
+				      .channels = HK_MAX_CHANNELS,
+				      .slots = c->config.slots,
+				      .slot_bytes = c->config.slot_bytes};
+	unsigned open = 0;
+	int err = list_transports(list, &c->nendpoints);
+
+	if (err)
+		return err;
+	for (unsigned i = 0; i < c->nendpoints; i++) {
+		err = list[i]->open(&env, &c->endpoints[i], &own->addrs[i]);
+		if (err && err != -ENOTSUP)
+			return err;
+		if (err)
+			continue;
+		own->open |= 1u << i;
+		open++;
+	}
+	if (!open && c->nranks > 1)
+		return hk_fail(ENOTSUP,
+			       "no transport works here; `hocket doctor` says what was built");
+	return 0;
+}
+
+static int choose_via(struct hk_comm *c, const struct rank_record *records,
+		      struct cost_record *worst)
+{
+	for (int peer = 0; peer < c->nranks; peer++) {
+		unsigned both = records[peer].open & records[c->rank].open, i;
+		struct hk_cost cost = {0};
+
+		if (peer == c->rank)
+			continue;
+		for (i = 0; i < c->nendpoints; i++)
+			if ((both & 1u << i) &&
+			    c->endpoints[i]->transport->reach(c->endpoints[i], peer,
+							      &records[peer].addrs[i], &cost))
+				break;
+		if (i == c->nendpoints)
+			return hk_fail(
+				ENOTSUP,
+				"no transport reaches rank %d; HOCKET_TRANSPORTS may exclude "
+				"the one that would",
+				peer);
+		c->via[peer] = (uint8_t)i;
+		if (cost.latency_ns > worst->latency_ns)
+			worst->latency_ns = cost.latency_ns;
+		if (cost.ns_per_byte > worst->ns_per_byte)
+			worst->ns_per_byte = cost.ns_per_byte;
+	}
+	return 0;
+}
+
+/* --- agreement --- */
+
+static int check_settings(const struct hk_comm *c, const struct rank_record *records)
+{
+	const struct rank_record *own = &records[c->rank];
+
+	for (int i = 0; i < c->nranks; i++) {
+		if (records[i].settings == own->settings)
+			continue;
+		return hk_fail(
+			HK_EUSAGE,
+			"rank %d has other settings than rank %d (here %u slots of %u bytes, "
+			"%u channels; there %u of %u, %u; or another version, HOCKET_ALGO or "
+			"HOCKET_TRANSPORTS); make them equal on all ranks",
+			i, c->rank, own->slots, own->slot_bytes, own->channels, records[i].slots,
+			records[i].slot_bytes, records[i].channels);
+	}
+	return 0;
+}
+
+/* The most ranks per processor on any host, counting the processors that its ranks may run on. */
+static double crowding(const struct hk_comm *c, const struct rank_record *records)
+{
+	double most = 0;
+
+	for (int i = 0; i < c->nranks; i++) {
+		uint64_t all[HK_CPUSET_WORDS] = {0};
+		unsigned ranks = 0, cpus = 0;
+
+		for (int j = 0; j < c->nranks; j++) {
+			if (hk_boot_host(c->boot, j) != hk_boot_host(c->boot, i))
+				continue;
+			if (j < i)
+				break; /* this host has been counted */
+			ranks++;
+			for (unsigned w = 0; w < HK_CPUSET_WORDS; w++)
+				all[w] |= records[j].cpuset[w];
+		}
+		for (unsigned w = 0; w < HK_CPUSET_WORDS; w++)
+			cpus += (unsigned)__builtin_popcountll(all[w]);
+		if (ranks && (double)ranks / (cpus ? cpus : 1) > most)
+			most = (double)ranks / (cpus ? cpus : 1);
+	}
+	return most;
+}
+
+static void settle(struct hk_comm *c, const struct hk_host *host, double ranks_per_core,
+		   const struct cost_record *costs)
+{
+	int64_t spin_us = hk_param(HK_PARAM_SPIN_US), nt = hk_param(HK_PARAM_NT_BYTES);
+	double latency = 0, per_byte = 0;
+
+	for (int i = 0; i < c->nranks; i++) {
+		latency = costs[i].latency_ns > latency ? costs[i].latency_ns : latency;
+		per_byte = costs[i].ns_per_byte > per_byte ? costs[i].ns_per_byte : per_byte;
+	}
+	c->machine = (struct hk_machine){.latency_ns = latency,
+					 .step_ns = 30,
+					 .copy_ns_per_byte = per_byte,
+					 .reduce_ns_per_byte = per_byte,
+					 .ranks_per_core = ranks_per_core > 1 ? ranks_per_core : 1,
+					 .switch_ns = 1500,
+					 .slot_bytes = c->config.slot_bytes};
+	c->nt_bytes = nt >= 0 ? (size_t)nt : host->l3_bytes ? host->l3_bytes / 4 : 8u << 20;
+	c->watch.watch = (struct hk_watch){.failed = watch_failed,
+					   .timeout_ns = c->config.timeout_ns,
+					   .spin_ns = spin_us >= 0	   ? spin_us * 1000
+						      : ranks_per_core > 1 ? 0
+									   : SPIN_NS,
+					   .endpoints = c->waits};
+	c->watch.comm = c;
+}
+
+static int agree(struct hk_comm *c)
+{
+	size_t n = (size_t)c->nranks;
+	struct rank_record *records = calloc(n, sizeof(*records)), *own;
+	struct cost_record *costs = calloc(n, sizeof(*costs));
+	struct hk_host host;
+	int err = -ENOMEM;
+
+	if (!records || !costs)
+		goto out;
+	hk_topo_host(&host);
+	own = &records[c->rank];
+	own->settings = hash_settings(c);
+	own->slots = c->config.slots;
+	own->slot_bytes = c->config.slot_bytes;
+	own->channels = c->config.channels;
+	memcpy(own->cpuset, host.cpuset, sizeof(own->cpuset));
+	err = open_endpoints(c, own);
+	if (!err)
+		err = hk_boot_allgather(c->boot, records, sizeof(*records));
+	if (!err)
+		err = check_settings(c, records);
+	if (!err)
+		err = choose_via(c, records, &costs[c->rank]);
+	if (!err)
+		err = hk_boot_allgather(c->boot, costs, sizeof(*costs));
+	if (err)
+		goto out;
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		for (size_t r = 0; r < n; r++)
+			c->addrs[i * n + r] = records[r].addrs[i];
+	settle(c, &host, crowding(c, records), costs);
+out:
+	free(records);
+	free(costs);
+	return err;
+}
+
+/* --- creation and destruction --- */
+
+static int allocate(struct hk_comm *c)
+{
+	size_t n = (size_t)c->nranks, pairs = n * HK_MAX_CHANNELS;
+
+	c->addrs = calloc(n * HK_MAX_TRANSPORTS, sizeof(*c->addrs));
+	c->via = calloc(n, sizeof(*c->via));
+	c->sends = calloc(pairs, sizeof(struct hk_send *));
+	c->recvs = calloc(pairs, sizeof(struct hk_recv *));
+	return c->addrs && c->via && c->sends && c->recvs ? 0 : -ENOMEM;
+}
+
+int hk_comm_create(const uint8_t id[HK_ID_BYTES], int nranks, int rank,
+		   const hocketConfig_t *config, struct hk_comm **comm)
+{
+	struct hk_comm *c = calloc(1, sizeof(*c));
+	int err;
+
+	if (!c)
+		return hk_fail(ENOMEM, "out of memory for a communicator");
+	c->rank = rank;
+	c->nranks = nranks;
+	c->binder = (struct hk_comm_binder){{hk_comm_bind_send, hk_comm_bind_recv}, c};
+	err = hk_config_resolve(config, &c->config);
+	if (!err)
+		err = allocate(c);
+	if (!err)
+		err = hk_boot_open(id, nranks, rank, c->config.init_timeout_ms, &c->boot);
+	if (!err)
+		err = agree(c);
+	if (err) {
+		if (c->boot)
+			hk_boot_abort(c->boot, err);
+		hk_comm_destroy(c);
+		return err;
+	}
+	hk_comm_init_means(c);
+	hk_log(HK_LOG_INFO, "rank %d of %d is ready: %.2f ranks per core, latency %.0f ns", rank,
+	       nranks, c->machine.ranks_per_core, c->machine.latency_ns);
+	*comm = c;
+	return 0;
+}
+
+void hk_comm_destroy(struct hk_comm *c)
+{
+	if (!c)
+		return;
+	hk_comm_free_plans(c);
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		if (c->endpoints[i])
+			c->endpoints[i]->transport->close(c->endpoints[i]);
+	hk_boot_close(c->boot);
+	free(c->addrs);
+	free(c->via);
+	free(c->sends);
+	free(c->recvs);
+	free(c);
+}
+
+size_t hk_comm_memory(const struct hk_comm *c)
+{
+	size_t n = (size_t)c->nranks;
+	size_t bytes = sizeof(*c) + hk_boot_memory(c->boot) +
+		       n * HK_MAX_TRANSPORTS * sizeof(*c->addrs) +
+		       n * HK_MAX_CHANNELS * 2 * sizeof(void *) + n;
+
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		if (c->endpoints[i])
+			bytes += c->endpoints[i]->transport->memory(c->endpoints[i]);
+	for (unsigned i = 0; i < HK_MAX_ALGOS; i++)
+		for (int inplace = 0; inplace < 2; inplace++)
+			if (c->by_algo[i][inplace])
+				bytes += hk_plan_memory(c->by_algo[i][inplace]);
+	return bytes;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Configuration: hocketConfig_t over the environment over the defaults. A struct from an older
+ * header is shorter; its missing fields count as undefined.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "comm.h"
+#include "param.h"
+
+static int take(const char *name, int value, int64_t min, int64_t max, int64_t fallback,
+		int64_t *out)
+{
+	if (value == HOCKET_CONFIG_UNDEF_INT) {
+		*out = fallback;
+		return 0;
+	}
+	if (value < min || value > max)
+		return hk_fail_quiet(EINVAL, "config.%s is %d; it must be from %lld to %lld", name,
+				     value, (long long)min, (long long)max);
+	*out = value;
+	return 0;
+}
+
+static int read_fields(const hocketConfig_t *u, struct hk_config *config)
+{
+	int64_t timeout = 0, init = 0, channels = 0, slots = 0, slot_bytes = 0;
+	int err;
+
+	if (u->blocking != HOCKET_CONFIG_UNDEF_INT && u->blocking != 1)
+		return hk_fail_quiet(EINVAL,
+				     "config.blocking is %d; only 1 is supported (a host stream "
+				     "makes collectives asynchronous)",
+				     u->blocking);
+	err = take("timeoutMs", u->timeoutMs, 1, INT32_MAX, hk_param(HK_PARAM_TIMEOUT_MS),
+		   &timeout);
+	if (!err)
+		err = take("initTimeoutMs", u->initTimeoutMs, 1, INT32_MAX,
+			   hk_param(HK_PARAM_INIT_TIMEOUT_MS), &init);
+	if (!err)
+		err = take("channels", u->channels, 0, 16, hk_param(HK_PARAM_CHANNELS), &channels);
+	if (!err)
+		err = take("slots", u->slots, 2, 16, hk_param(HK_PARAM_SLOTS), &slots);
+	if (!err)
+		err = take("slotBytes", u->slotBytes, 4096, 1 << 22, hk_param(HK_PARAM_SLOT_BYTES),
+			   &slot_bytes);
+	if (err)
+		return err;
+	if (slot_bytes % 4096)
+		return hk_fail_quiet(EINVAL, "slots of %lld bytes: it must be a multiple of 4096",
+				     (long long)slot_bytes);
+	*config = (struct hk_config){.timeout_ns = timeout * 1000000,
+				     .init_timeout_ms = init,
+				     .channels = channels ? (uint32_t)channels : 1,
+				     .slots = (uint32_t)slots,
+				     .slot_bytes = (uint32_t)slot_bytes};
+	return 0;
+}
+
+int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config)
+{
+	hocketConfig_t u = HOCKET_CONFIG_INITIALIZER;
+
+	if (user) {
+		if (user->size < offsetof(hocketConfig_t, blocking) || user->size > 4096)
+			return hk_fail_quiet(
+				EINVAL, "config.size is %zu; start from HOCKET_CONFIG_INITIALIZER",
+				user->size);
+		if (user->magic != HOCKET_CONFIG_MAGIC)
+			return hk_fail_quiet(
+				EINVAL,
+				"config has no valid magic; start from HOCKET_CONFIG_INITIALIZER");
+		memcpy(&u, user, user->size < sizeof(u) ? user->size : sizeof(u));
+	}
+	return read_fields(&u, config);
+}

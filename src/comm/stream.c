@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Host streams: a thread and a queue each. A call gets its communicator's next ticket when it is
+ * queued, and runs when its stream reaches it and all earlier tickets have finished: so calls on
+ * one communicator run in the order in which they were made, whichever streams they are on. The
+ * call that was made first of all those queued can always run, so streams never wait for each other
+ * in a circle.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "clock.h"
+#include "comm.h"
+
+#define MAX_STREAMS   1024
+#define QUEUE	      1024 /* calls; enqueueing more waits */
+#define QUIESCE_SPINS 200
+
+struct queued {
+	hocketComm_t handle;
+	struct hk_comm *comm;
+	uint64_t ticket;
+	struct hk_request req;
+};
+
+struct hocketStream {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	pthread_t thread;
+	bool used, stop;
+	uint64_t head, tail; /* calls run, calls queued */
+	int err;	     /* first failure since the last synchronise */
+	char error[512];
+	struct queued *queue;
+};
+
+static struct hocketStream table[MAX_STREAMS];
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned next_entry;
+
+static struct hocketStream *lookup(hocketStream_t s)
+{
+	uintptr_t at = (uintptr_t)s, base = (uintptr_t)table;
+	bool used;
+
+	if (at < base || at >= base + sizeof(table) || (at - base) % sizeof(table[0])) {
+		hk_fail_quiet(EINVAL, "%p is not a host stream", (void *)s);
+		return NULL;
+	}
+	pthread_mutex_lock(&table_lock);
+	used = s->used;
+	pthread_mutex_unlock(&table_lock);
+	if (!used) {
+		hk_fail_quiet(EINVAL, "host stream %p was destroyed", (void *)s);
+		return NULL;
+	}
+	return s;
+}
+
+static void pause_briefly(unsigned *spins)
+{
+	struct timespec t = {0, 50000};
+
+	if (++*spins < QUIESCE_SPINS)
+		sched_yield();
+	else
+		nanosleep(&t, NULL);
+}
+
+void hk_comm_quiesce(struct hk_comm *c)
+{
+	uint64_t until = atomic_load(&c->issued);
+	unsigned spins = 0;
+
+	while (atomic_load_explicit(&c->finished, memory_order_acquire) < until)
+		pause_briefly(&spins);
+}
+
+static int run_one(struct queued *q)
+{
+	unsigned spins = 0;
+	int err;
+
+	while (atomic_load_explicit(&q->comm->finished, memory_order_acquire) != q->ticket)
+		pause_briefly(&spins);
+	err = hk_comm_check(q->comm);
+	if (!err)
+		err = hk_comm_run(q->comm, &q->req);
+	atomic_store_explicit(&q->comm->finished, q->ticket + 1, memory_order_release);
+	hk_handle_leave(q->handle);
+	return err;
+}
+
+static void *stream_thread(void *arg)
+{
+	struct hocketStream *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	for (;;) {
+		struct queued q;
+		int err;
+
+		while (s->head == s->tail && !s->stop)
+			pthread_cond_wait(&s->changed, &s->lock);
+		if (s->head == s->tail)
+			break;
+		q = s->queue[s->head % QUEUE];
+		pthread_mutex_unlock(&s->lock);
+		err = run_one(&q);
+		pthread_mutex_lock(&s->lock);
+		if (err && !s->err) {
+			s->err = err;
+			strncpy(s->error, hk_last_error(), sizeof(s->error) - 1);
+		}
+		s->head++;
+		pthread_cond_broadcast(&s->changed);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+int hk_stream_enqueue(hocketStream_t stream, hocketComm_t handle, struct hk_comm *c,
+		      const struct hk_request *req)
+{
+	struct hocketStream *s = lookup(stream);
+
+	if (!s)
+		return -EINVAL;
+	/* The queued call is a user of the communicator until it has run. */
+	if (!hk_handle_enter(handle))
+		return -EINVAL;
+	pthread_mutex_lock(&s->lock);
+	while (s->tail - s->head >= QUEUE)
+		pthread_cond_wait(&s->changed, &s->lock);
+	s->queue[s->tail % QUEUE] =
+		(struct queued){handle, c, atomic_fetch_add(&c->issued, 1), *req};
+	s->tail++;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+static int create(struct hocketStream *s)
+{
+	int err;
+
+	s->queue = calloc(QUEUE, sizeof(*s->queue));
+	if (!s->queue)
+		return hk_fail(ENOMEM, "no memory for a stream's queue");
+	s->head = s->tail = 0;
+	s->err = 0;
+	s->stop = false;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->changed, NULL);
+	err = pthread_create(&s->thread, NULL, stream_thread, s);
+	if (err) {
+		free(s->queue);
+		return hk_fail(err, "starting a stream's thread failed: %s", strerror(err));
+	}
+	s->used = true;
+	return 0;
+}
+
+hocketResult_t hocketStreamCreate(hocketStream_t *stream)
+{
+	struct hocketStream *s = NULL;
+	int err = EMFILE;
+
+	if (!stream)
+		return hk_result(hk_fail_quiet(EINVAL, "hocketStreamCreate: stream is NULL"));
+	pthread_mutex_lock(&table_lock);
+	for (unsigned i = 0; i < MAX_STREAMS && !s; i++) {
+		s = &table[next_entry++ % MAX_STREAMS];
+		if (s->used)
+			s = NULL;
+	}
+	err = s ? create(s)
+		: hk_fail(EMFILE, "this process has %d streams; destroy some", MAX_STREAMS);
+	pthread_mutex_unlock(&table_lock);
+	if (!err)
+		*stream = s;
+	return hk_result(err);
+}
+
+static int synchronize(struct hocketStream *s)
+{
+	int err;
+
+	pthread_mutex_lock(&s->lock);
+	while (s->head != s->tail)
+		pthread_cond_wait(&s->changed, &s->lock);
+	err = s->err;
+	s->err = 0;
+	if (err)
+		hk_set_last_error(s->error);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+hocketResult_t hocketStreamSynchronize(hocketStream_t stream)
+{
+	struct hocketStream *s = lookup(stream);
+
+	return s ? hk_result(synchronize(s)) : hocketInvalidArgument;
+}
+
+hocketResult_t hocketStreamQuery(hocketStream_t stream)
+{
+	struct hocketStream *s = lookup(stream);
+	bool idle;
+
+	if (!s)
+		return hocketInvalidArgument;
+	pthread_mutex_lock(&s->lock);
+	idle = s->head == s->tail;
+	pthread_mutex_unlock(&s->lock);
+	return idle ? hocketSuccess : hocketInProgress;
+}
+
+hocketResult_t hocketStreamDestroy(hocketStream_t stream)
+{
+	struct hocketStream *s = lookup(stream);
+	int err;
+
+	if (!s)
+		return hocketInvalidArgument;
+	err = synchronize(s);
+	pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	pthread_mutex_lock(&table_lock);
+	s->used = false;
+	pthread_mutex_unlock(&table_lock);
+	pthread_cond_destroy(&s->changed);
+	pthread_mutex_destroy(&s->lock);
+	free(s->queue);
+	return hk_result(err);
+}

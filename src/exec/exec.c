@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Runs plans. A lane is a cursor over its steps, once per tile; hk_plan_poll takes every lane as
+ * far as it goes without waiting. A step goes when its dependencies have passed, its message is
+ * there and its slot is free, all three at once; then it computes straight between user memory and
+ * the slots.
+ *
+ * A step's result is computed into its target: the slot to be sent if it sends, else its
+ * destination. If it sends and also stores, the target's blocks are copied on while they are in the
+ * first-level cache, past the cache when the whole result is too large for it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "plan.h"
+
+/* The current tile's part of a chunk class, in elements. */
+struct span {
+	size_t start, length;
+};
+
+static inline struct span span_of(const struct hk_plan *plan, uint32_t chunk, uint32_t tile)
+{
+	uint32_t c = plan->period == 1 ? 0 : chunk % plan->period;
+	const struct plan_class *k = &plan->classes[c];
+	size_t start = tile * plan->tile_elems;
+	size_t left;
+
+	if (start >= k->length)
+		return (struct span){k->start + k->length, 0};
+	left = k->length - start;
+	return (struct span){k->start + start, left < plan->tile_elems ? left : plan->tile_elems};
+}
+
+static inline size_t block_start(const struct hk_plan *plan, uint32_t chunk)
+{
+	return chunk < plan->period ? 0 : chunk / plan->period * plan->call.count;
+}
+
+/* Address of the current tile's part of a chunk. */
+static inline uint8_t *place(const struct hk_plan *plan, enum hk_buf buf, uint32_t chunk,
+			     struct span s)
+{
+	switch (buf) {
+	case HK_IN:
+		return (uint8_t *)(uintptr_t)plan->call.in +
+		       (block_start(plan, chunk) + s.start) * plan->esize;
+	case HK_OUT:
+		return (uint8_t *)plan->call.out +
+		       (block_start(plan, chunk) + s.start) * plan->esize;
+	case HK_SCRATCH:
+		return plan->scratch + chunk * plan->scratch_stride;
+	default:
+		return NULL;
+	}
+}
+
+static inline void store(const struct hk_plan *plan, bool nt, void *dst, const void *src,
+			 size_t bytes)
+{
+	if (nt)
+		plan->kernels->copy_nt(dst, src, bytes);
+	else
+		plan->kernels->copy(dst, src, bytes);
+}
+
+/* target = src (+) other, where src is input to be scaled first if `scaled`. */
+static inline void combine(const struct hk_plan *plan, bool scaled, bool flip, void *target,
+			   const void *src, const void *other, size_t n)
+{
+	if (scaled) {
+		plan->kernels->scale[plan->call.type](target, src, n, plan->call.scalar);
+		src = target;
+	}
+	plan->reduce(target, flip ? other : src, flip ? src : other, n);
+}
+
+/* Receives and reduces one chunk's part: into `slot` if there is one, and to dst if there is one.
+ */
+static void reduce_piece(struct hk_plan *plan, const struct plan_step *st, size_t n,
+			 const uint8_t *src, const uint8_t *received, uint8_t *slot, uint8_t *dst)
+{
+	bool scaled = plan->call.scalar && st->src_buf == HK_IN;
+	bool flip = st->flags & HK_STEP_FLIP;
+	bool nt = plan->nt && st->dst_buf == HK_OUT;
+	size_t block = PLAN_BLOCK / plan->esize;
+
+	if (!slot && !nt) {
+		/* Scaling in place would spoil `received` only if dst were it; it is not. */
+		combine(plan, scaled, flip, dst, src, received, n);
+		return;
+	}
+	if (slot && !dst) {
+		combine(plan, scaled, flip, slot, src, received, n);
+		return;
+	}
+	for (size_t done = 0; done < n; done += block) {
+		size_t m = n - done < block ? n - done : block;
+		size_t at = done * plan->esize;
+		uint8_t *target = slot ? slot + at : plan->bounce;
+
+		combine(plan, scaled, flip, target, src + at, received + at, m);
+		store(plan, nt, dst + at, target, m * plan->esize);
+	}
+}
+
+/* dst = dst (+) src for one chunk's part, both local. */
+static void reduce_local(struct hk_plan *plan, const struct plan_step *st, size_t n,
+			 const uint8_t *src, uint8_t *dst)
+{
+	size_t block = PLAN_BLOCK / plan->esize;
+	bool flip = st->flags & HK_STEP_FLIP;
+
+	if (!plan->call.scalar || st->src_buf != HK_IN) {
+		plan->reduce(dst, flip ? src : dst, flip ? dst : src, n);
+		return;
+	}
+	for (size_t done = 0; done < n; done += block) {
+		size_t m = n - done < block ? n - done : block;
+		size_t at = done * plan->esize;
+
+		plan->kernels->scale[plan->call.type](plan->bounce, src + at, m, plan->call.scalar);
+		plan->reduce(dst + at, flip ? plan->bounce : dst + at,
+			     flip ? dst + at : plan->bounce, m);
+	}
+}
+
+static void copy_piece(struct hk_plan *plan, const struct plan_step *st, size_t n,
+		       const uint8_t *src, uint8_t *dst)
+{
+	if (plan->call.scalar && st->src_buf == HK_IN)
+		plan->kernels->scale[plan->call.type](dst, src, n, plan->call.scalar);
+	else
+		store(plan, plan->nt && st->dst_buf == HK_OUT, dst, src, n * plan->esize);
+}
+
+/* Forwards a received part to the slot and keeps a copy. */
+static void forward_piece(struct hk_plan *plan, size_t bytes, const uint8_t *received,
+			  uint8_t *slot, uint8_t *dst)
+{
+	for (size_t at = 0; at < bytes; at += PLAN_BLOCK) {
+		size_t m = bytes - at < PLAN_BLOCK ? bytes - at : PLAN_BLOCK;
+
+		plan->kernels->copy(slot + at, received + at, m);
+		store(plan, plan->nt, dst + at, received + at, m);
+	}
+}
+
+static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_t i, struct span s,
+		       const uint8_t *received, uint8_t *slot)
+{
+	size_t bytes = s.length * plan->esize;
+	uint8_t *src = place(plan, st->src_buf, st->src + i, s);
+	uint8_t *dst = place(plan, st->dst_buf, st->dst + i, s);
+
+	switch (st->op) {
+	case HK_SEND:
+		copy_piece(plan, st, s.length, src, slot);
+		break;
+	case HK_RECV:
+		store(plan, plan->nt && st->dst_buf == HK_OUT, dst, received, bytes);
+		break;
+	case HK_COPY:
+		copy_piece(plan, st, s.length, src, dst);
+		break;
+	case HK_REDUCE:
+		reduce_local(plan, st, s.length, src, dst);
+		break;
+	case HK_RECV_COPY_SEND:
+		forward_piece(plan, bytes, received, slot, dst);
+		break;
+	default: /* the three that receive and reduce */
+		reduce_piece(plan, st, s.length, src, received, slot, dst);
+	}
+}
+
+static int __attribute__((cold, noinline))
+mismatch(const struct hk_plan *plan, const struct plan_step *st, uint32_t mark, uint32_t bytes,
+	 size_t expected);
+
+static inline bool deps_passed(const struct plan_step *st, uint32_t tile)
+{
+	for (uint32_t i = 0; i < st->ndeps; i++) {
+		const struct plan_dep *d = &st->deps[i];
+
+		if (d->lane->progress < (uint64_t)tile * d->nsteps + d->step + 1)
+			return false;
+	}
+	return true;
+}
+
+/* Elements of the current tile in all chunks of a step. */
+static inline size_t step_elems(const struct hk_plan *plan, const struct plan_step *st,
+				uint32_t chunk, uint32_t tile)
+{
+	size_t n = span_of(plan, chunk, tile).length;
+
+	for (uint32_t i = 1; i < st->nchunks; i++)
+		n += span_of(plan, chunk + i, tile).length;
+	return n;
+}
+
+/* 1: the step went; 0: not yet; negative: an error. */
+static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uint32_t tile)
+{
+	uint32_t chunk = st->src_buf ? st->src : st->dst;
+	const void *received = NULL;
+	void *slot = NULL;
+	uint32_t got, mark;
+	size_t bytes, at = 0;
+	int r;
+
+	if (st->ndeps && !deps_passed(st, tile))
+		return 0;
+	if (st->does & HK_DOES_RECV) {
+		r = st->recv->ops->peek(st->recv, &received, &got, &mark);
+		if (r <= 0)
+			return r;
+	}
+	bytes = step_elems(plan, st, chunk, tile) * plan->esize;
+	if (st->does & HK_DOES_SEND) {
+		r = st->send->ops->reserve(st->send, (uint32_t)bytes, &slot);
+		if (r <= 0)
+			return r;
+	}
+	if ((st->does & HK_DOES_RECV) && (mark != plan->call.mark || got != bytes))
+		return mismatch(plan, st, mark, got, bytes);
+	for (uint32_t i = 0; i < st->nchunks; i++) {
+		struct span s = span_of(plan, chunk + i, tile);
+
+		if (s.length)
+			move_piece(plan, st, i, s, received ? (const uint8_t *)received + at : NULL,
+				   slot ? (uint8_t *)slot + at : NULL);
+		at += s.length * plan->esize;
+	}
+	if (slot) {
+		plan->sent_messages++;
+		plan->sent_bytes += bytes;
+		r = st->send->ops->commit(st->send, (uint32_t)bytes, plan->call.mark);
+		if (r < 0)
+			return r;
+	}
+	return received ? (r = st->recv->ops->release(st->recv), r < 0 ? r : 1) : 1;
+}
+
+static inline int poll_lane(struct hk_plan *plan, struct plan_lane *lane, bool *moved)
+{
+	while (lane->tile < plan->ntiles) {
+		int r = try_step(plan, &lane->steps[lane->step], lane->tile);
+
+		if (r <= 0)
+			return r;
+		*moved = true;
+		lane->progress++;
+		if (++lane->step == lane->nsteps) {
+			lane->step = 0;
+			if (++lane->tile == plan->ntiles)
+				plan->active--;
+		}
+	}
+	return 0;
+}
+
+static int finish(struct hk_plan *plan)
+{
+	const struct hk_call *call = &plan->call;
+
+	for (uint32_t i = 0; i < plan->nsends; i++) {
+		int r = plan->sends[i]->ops->flush(plan->sends[i]);
+
+		if (r <= 0)
+			return r;
+	}
+	if (call->divide > 1 && plan->kernels->divide[call->type])
+		plan->kernels->divide[call->type](
+			call->out, call->count * (plan->prog->nchunks[HK_OUT] / plan->period),
+			call->divide);
+	return 1;
+}
+
+int hk_plan_poll(struct hk_plan *plan, bool *moved)
+{
+	for (uint32_t l = 0; l < plan->nlanes; l++) {
+		int r = poll_lane(plan, &plan->lanes[l], moved);
+
+		if (__builtin_expect(r < 0, 0))
+			return r;
+	}
+	return plan->active ? 0 : finish(plan);
+}
+
+/* --- marks and sentences --- */
+
+enum { MARK_COUNT_BITS = 12, MARK_OP_BITS = 4, MARK_TYPE_BITS = 4, MARK_COLL_BITS = 4 };
+
+uint32_t hk_mark_make(enum hk_coll coll, enum hk_type type, unsigned op, size_t count,
+		      uint32_t sequence)
+{
+	uint32_t h =
+		(uint32_t)(((uint64_t)count * 0x9e3779b97f4a7c15ull) >> (64 - MARK_COUNT_BITS));
+
+	return (sequence & 0xff) | h << 8 | (op & 0xf) << 20 | (uint32_t)type << 24 |
+	       (uint32_t)coll << 28;
+}
+
+static void describe_mark(uint32_t mark, char *text, size_t bytes)
+{
+	static const char *const ops[] = {"sum", "prod", "max", "min", "avg", "premulsum"};
+	uint32_t coll = mark >> 28, type = mark >> 24 & 0xf, op = mark >> 20 & 0xf;
+
+	if (coll >= HK_NCOLLS || type >= HK_NTYPES || op >= sizeof(ops) / sizeof(ops[0]))
+		snprintf(text, bytes, "something unknown (mark %08x)", mark);
+	else
+		snprintf(text, bytes, "call %u, %s of %s (%s)", mark & 0xff, hk_coll_name(coll),
+			 hk_type_name(type), ops[op]);
+}
+
+static int mismatch(const struct hk_plan *plan, const struct plan_step *st, uint32_t mark,
+		    uint32_t bytes, size_t expected)
+{
+	char theirs[96], ours[96];
+
+	describe_mark(mark, theirs, sizeof(theirs));
+	describe_mark(plan->call.mark, ours, sizeof(ours));
+	return hk_fail(
+		HK_EMISMATCH,
+		"rank %d called %s with %s count, in a message of %u bytes, where this rank "
+		"expects %s, count %zu, %zu bytes; all ranks must make the same calls in the "
+		"same order (numbers count modulo 256)",
+		st->recv->peer, theirs,
+		((mark ^ plan->call.mark) >> 8 & 0xfff) ? "another" : "the same", bytes, ours,
+		plan->call.count, expected);
+}
+
+void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
+{
+	const char *what = "the last messages to leave";
+	int rank = plan->prog->rank;
+
+	snprintf(text, bytes, "%s", what);
+	for (uint32_t l = 0; l < plan->nlanes; l++) {
+		const struct plan_lane *lane = &plan->lanes[l];
+		const struct plan_step *st;
+		const struct hk_endpoint *ep;
+		bool from;
+
+		if (lane->tile >= plan->ntiles)
+			continue;
+		st = &lane->steps[lane->step];
+		if (st->ndeps && !deps_passed(st, lane->tile))
+			continue; /* the lane that it depends on tells more */
+		from = st->recv != NULL;
+		if (from && st->send) {
+			const void *data;
+			uint32_t n, mark;
+
+			from = st->recv->ops->peek(st->recv, &data, &n, &mark) == 0;
+		}
+		ep = from ? st->recv->ep : st->send ? st->send->ep : NULL;
+		snprintf(text, bytes,
+			 "rank %d waits in lane %u, step %u (%s), tile %u of %u, for %s rank %d "
+			 "over "
+			 "%s",
+			 rank, l, lane->step, hk_op_name(st->op), lane->tile + 1, plan->ntiles,
+			 from ? "a message from" : "a free slot to",
+			 from	    ? st->recv->peer
+			 : st->send ? st->send->peer
+				    : rank,
+			 ep ? ep->transport->name : "itself");
+		return;
+	}
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The host executor. A plan is one rank's program bound to connections; it is made once and run for
+ * every call that fits it. Running never allocates, locks or, while the peers keep pace, enters the
+ * kernel.
+ *
+ *     hk_plan_create     program + connections -> plan           (cold)
+ *     hk_plan_begin      plan + call -> positions and sizes      (a few dozen ns)
+ *     hk_plan_poll       every lane as far as it goes; never blocks
+ *     hk_plan_run        begin, then poll until done, waiting well in between
+ */
+#ifndef HK_EXEC_H
+#define HK_EXEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels.h"
+#include "schedule.h"
+#include "transport.h"
+
+/* Finds or makes the connection halves that a plan needs. */
+struct hk_binder {
+	int (*send)(struct hk_binder *b, int peer, uint32_t channel, struct hk_send **conn);
+	int (*recv)(struct hk_binder *b, int peer, uint32_t channel, struct hk_recv **conn);
+};
+
+/* One call of a collective. The geometry is the schedule's (schedule.h): blocks of `count`. */
+struct hk_call {
+	const void *in;
+	void *out;
+	size_t count;
+	enum hk_type type;
+	enum hk_redop op;
+	const void *scalar; /* input is multiplied by it (one element); NULL: not */
+	uint32_t divide;    /* the result is divided by it at the end (integer types); 0, 1: not */
+	uint32_t mark;	    /* travels with every message; hk_mark_make */
+};
+
+/* Marks: what a call is, in 32 bits, to catch ranks that call different things. */
+uint32_t hk_mark_make(enum hk_coll coll, enum hk_type type, unsigned op, size_t count,
+		      uint32_t sequence);
+
+/* How a run waits. */
+struct hk_watch {
+	/* A negative code when the communicator has failed or was aborted; polled while waiting. */
+	int (*failed)(struct hk_watch *w);
+	int64_t timeout_ns; /* longest wait without any progress */
+	int64_t spin_ns;    /* spins this long before it yields */
+	struct hk_endpoint **endpoints;
+	unsigned nendpoints;
+};
+
+/* Counters of what a run did, for tests and reports. */
+struct hk_exec_stats {
+	uint64_t messages, bytes; /* sent */
+	uint64_t yields, sleeps;  /* system calls made while waiting */
+};
+
+struct hk_plan;
+
+/* Takes prog over, also on failure. nt_bytes: results from this size on bypass the cache. */
+int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct hk_binder *binder,
+		   uint32_t slot_bytes, size_t nt_bytes, struct hk_plan **plan);
+void hk_plan_destroy(struct hk_plan *plan);
+size_t hk_plan_memory(const struct hk_plan *plan);
+const struct hk_program *hk_plan_program(const struct hk_plan *plan);
+
+void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call);
+/* 1 done, 0 not yet, or a negative code with its sentence. *moved is set if anything advanced. */
+int hk_plan_poll(struct hk_plan *plan, bool *moved);
+/* What the plan waits for, as the end of a sentence. */
+void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes);
+int hk_plan_run(struct hk_plan *plan, const struct hk_call *call, struct hk_watch *watch,
+		struct hk_exec_stats *stats);
+
+#endif

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Makes plans: resolves a program's peers to connections, its dependencies to the progress words of
+ * lanes, and, at the start of each call, its chunks to positions. Everything that the running of a
+ * plan needs is allocated here.
+ */
+#include "plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+
+#define LINE 64u
+
+static void resolve_deps(struct hk_plan *plan)
+{
+	const struct hk_program *prog = plan->prog;
+
+	for (uint32_t i = 0; i < prog->ndeps; i++) {
+		const struct hk_dep *d = &prog->deps[i];
+
+		plan->deps[i] = (struct plan_dep){.lane = &plan->lanes[d->lane],
+						  .nsteps = prog->lanes[d->lane].nsteps,
+						  .step = d->step};
+	}
+}
+
+static int add_send(struct hk_plan *plan, struct hk_send *s)
+{
+	struct hk_send **grown;
+
+	for (uint32_t i = 0; i < plan->nsends; i++)
+		if (plan->sends[i] == s)
+			return 0;
+	grown = realloc(plan->sends, (plan->nsends + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	plan->sends = grown;
+	plan->sends[plan->nsends++] = s;
+	plan->memory += sizeof(*grown);
+	return 0;
+}
+
+static int bind_step(struct hk_plan *plan, struct hk_binder *binder, uint32_t channel,
+		     const struct hk_step *from, struct plan_step *to, bool senders)
+{
+	int err;
+
+	if (senders) {
+		*to = (struct plan_step){.op = from->op,
+					 .flags = from->flags,
+					 .does = hk_op_does[from->op],
+					 .src_buf = from->src_buf,
+					 .dst_buf = from->dst_buf,
+					 .nchunks = from->nchunks,
+					 .ndeps = from->ndeps,
+					 .src = from->src,
+					 .dst = from->dst,
+					 .deps = plan->deps + from->dep};
+		if (!(to->does & HK_DOES_SEND))
+			return 0;
+		err = binder->send(binder, from->to, channel, &to->send);
+		if (err)
+			return err;
+		return add_send(plan, to->send);
+	}
+	if (!(to->does & HK_DOES_RECV))
+		return 0;
+	return binder->recv(binder, from->from, channel, &to->recv);
+}
+
+/* All sending halves first: the transports' contract. */
+static int bind(struct hk_plan *plan, struct hk_binder *binder)
+{
+	const struct hk_program *prog = plan->prog;
+	int err;
+
+	for (int senders = 1; senders >= 0; senders--) {
+		for (uint32_t l = 0; l < prog->nlanes; l++) {
+			const struct hk_lane *lane = &prog->lanes[l];
+
+			for (uint32_t i = 0; i < lane->nsteps; i++) {
+				err = bind_step(plan, binder, lane->channel,
+						&prog->steps[lane->first + i],
+						&plan->steps[lane->first + i], senders);
+				if (err)
+					return err;
+			}
+		}
+	}
+	return 0;
+}
+
+static int allocate(struct hk_plan *plan)
+{
+	const struct hk_program *prog = plan->prog;
+	size_t scratch;
+
+	plan->scratch_stride = (plan->slot_bytes / prog->message_chunks + LINE - 1) / LINE * LINE;
+	scratch = plan->scratch_stride * prog->nchunks[HK_SCRATCH];
+	plan->steps = calloc(prog->nsteps + 1, sizeof(*plan->steps));
+	plan->deps = calloc(prog->ndeps + 1, sizeof(*plan->deps));
+	plan->lanes = calloc(prog->nlanes + 1, sizeof(*plan->lanes));
+	plan->classes = calloc(prog->period, sizeof(*plan->classes));
+	plan->bounce = aligned_alloc(LINE, PLAN_BLOCK);
+	plan->scratch = aligned_alloc(LINE, scratch + LINE);
+	if (!plan->steps || !plan->deps || !plan->lanes || !plan->classes || !plan->bounce ||
+	    !plan->scratch)
+		return -ENOMEM;
+	plan->memory = sizeof(*plan) + PLAN_BLOCK + scratch +
+		       prog->nsteps * (sizeof(*plan->steps) + sizeof(*prog->steps)) +
+		       prog->ndeps * (sizeof(*plan->deps) + sizeof(*prog->deps)) +
+		       prog->nlanes * (sizeof(*plan->lanes) + sizeof(*prog->lanes)) +
+		       prog->period * sizeof(*plan->classes);
+	return 0;
+}
+
+int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct hk_binder *binder,
+		   uint32_t slot_bytes, size_t nt_bytes, struct hk_plan **out)
+{
+	struct hk_plan *plan = calloc(1, sizeof(*plan));
+	int err = -ENOMEM;
+
+	if (!plan) {
+		hk_program_free(prog);
+		return err;
+	}
+	plan->prog = prog;
+	plan->problem = *p;
+	plan->nlanes = prog->nlanes;
+	plan->period = prog->period;
+	plan->slot_bytes = slot_bytes;
+	plan->nt_bytes = nt_bytes;
+	plan->kernels = hk_kernels();
+	plan->call.count = SIZE_MAX; /* no call has been begun */
+	/* A slot must take at least one element of every chunk of a message. */
+	if (prog->message_chunks > slot_bytes / sizeof(uint64_t)) {
+		err = hk_fail(EINVAL, "slots of %u bytes are too small for messages of %u chunks",
+			      slot_bytes, prog->message_chunks);
+		goto fail;
+	}
+	err = allocate(plan);
+	if (err)
+		goto fail;
+	for (uint32_t l = 0; l < prog->nlanes; l++) {
+		plan->lanes[l].steps = plan->steps + prog->lanes[l].first;
+		plan->lanes[l].nsteps = prog->lanes[l].nsteps;
+	}
+	resolve_deps(plan);
+	err = bind(plan, binder);
+	if (err)
+		goto fail;
+	*out = plan;
+	return 0;
+fail:
+	hk_plan_destroy(plan);
+	return err;
+}
+
+void hk_plan_destroy(struct hk_plan *plan)
+{
+	if (!plan)
+		return;
+	hk_program_free(plan->prog);
+	free(plan->steps);
+	free(plan->deps);
+	free(plan->lanes);
+	free(plan->classes);
+	free(plan->bounce);
+	free(plan->scratch);
+	free(plan->sends);
+	free(plan);
+}
+
+size_t hk_plan_memory(const struct hk_plan *plan)
+{
+	return plan->memory;
+}
+
+const struct hk_program *hk_plan_program(const struct hk_plan *plan)
+{
+	return plan->prog;
+}
+
+/* floor(i * n / parts) without overflow. */
+static size_t share(size_t n, uint32_t i, uint32_t parts)
+{
+	return n / parts * i + n % parts * i / parts;
+}
+
+/* Sizes of chunks and tiles; only when the count or the type is not that of the last call. */
+static void measure(struct hk_plan *plan)
+{
+	size_t longest = 0, most;
+	size_t line_elems = LINE / plan->esize;
+
+	for (uint32_t c = 0; c < plan->period; c++) {
+		size_t start = share(plan->call.count, c, plan->period);
+		size_t length = share(plan->call.count, c + 1, plan->period) - start;
+
+		plan->classes[c] = (struct plan_class){start, length};
+		if (length > longest)
+			longest = length;
+	}
+	most = plan->slot_bytes / plan->prog->message_chunks / plan->esize;
+	plan->ntiles = (uint32_t)((longest + most - 1) / most);
+	if (plan->ntiles <= 1) {
+		plan->ntiles = 1;
+		plan->tile_elems = longest;
+		return;
+	}
+	/* Even tiles, whole cache lines if that still fits. */
+	plan->tile_elems = (longest + plan->ntiles - 1) / plan->ntiles;
+	if ((plan->tile_elems + line_elems - 1) / line_elems * line_elems <= most)
+		plan->tile_elems = (plan->tile_elems + line_elems - 1) / line_elems * line_elems;
+	plan->ntiles = (uint32_t)((longest + plan->tile_elems - 1) / plan->tile_elems);
+}
+
+void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
+{
+	bool same = plan->call.count == call->count && plan->call.type == call->type;
+
+	plan->call = *call;
+	plan->reduce = plan->kernels->reduce[call->type][call->op];
+	if (!same) {
+		plan->esize = hk_type_size(call->type);
+		measure(plan);
+		plan->nt =
+			call->count * plan->esize * (plan->prog->nchunks[HK_OUT] / plan->period) >=
+			plan->nt_bytes;
+	}
+	plan->active = 0;
+	for (uint32_t l = 0; l < plan->nlanes; l++) {
+		struct plan_lane *lane = &plan->lanes[l];
+
+		lane->progress = 0;
+		lane->step = 0;
+		lane->tile = lane->nsteps ? 0 : plan->ntiles;
+		plan->active += lane->nsteps != 0;
+	}
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Inside the executor: a plan's own layout, shared by plan.c (makes it) and exec.c (runs it). */
+#ifndef HK_EXEC_PLAN_H
+#define HK_EXEC_PLAN_H
+
+#include "exec.h"
+
+struct plan_lane;
+
+struct plan_dep {
+	const struct plan_lane *lane;
+	uint32_t nsteps; /* of that lane: its progress runs nsteps a tile */
+	uint32_t step;
+};
+
+/* A schedule's step with its names resolved. */
+struct plan_step {
+	uint8_t op, flags, does, src_buf, dst_buf;
+	uint16_t nchunks, ndeps;
+	uint32_t src, dst;
+	struct hk_send *send;
+	struct hk_recv *recv;
+	const struct plan_dep *deps;
+};
+
+struct plan_lane {
+	uint64_t progress; /* steps completed in this call: tile * nsteps + step */
+	const struct plan_step *steps;
+	uint32_t nsteps;
+	uint32_t step, tile; /* the cursor */
+};
+
+/* Where a chunk class lies in a block, in elements. */
+struct plan_class {
+	size_t start, length;
+};
+
+struct hk_plan {
+	struct hk_call call;
+	const struct hk_kernels *kernels;
+	hk_reduce_fn *reduce;
+	size_t esize;
+	uint32_t ntiles;
+	size_t tile_elems; /* of one chunk */
+	bool nt;	   /* results bypass the cache */
+	struct plan_lane *lanes;
+	uint32_t nlanes;
+	uint32_t active; /* lanes not done */
+	uint32_t period;
+	struct plan_class *classes;
+	uint8_t *scratch;
+	size_t scratch_stride; /* bytes of one SCRATCH chunk */
+	uint8_t *bounce;       /* PLAN_BLOCK bytes */
+
+	/* Not read by the hot path. */
+	struct hk_problem problem;
+	struct hk_program *prog;
+	struct plan_step *steps;
+	struct plan_dep *deps;
+	struct hk_send **sends; /* the distinct ones, to be flushed */
+	uint32_t nsends;
+	uint32_t slot_bytes;
+	size_t nt_bytes;
+	size_t memory;
+	uint64_t sent_messages, sent_bytes;
+};
+
+/* Results are reduced and copied on in blocks that stay in the first-level cache in between. */
+#define PLAN_BLOCK 8192u
+
+#endif

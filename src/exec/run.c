@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Waits for a plan: polls; when nothing moves spins, then yields the core, then sleeps on the
+ * transports, so that a rank whose peers keep pace never enters the kernel and one whose peers are
+ * late costs nothing. While it waits it watches for failures and for the deadline.
+ */
+#include <errno.h>
+#include <sched.h>
+
+#include "clock.h"
+#include "error.h"
+#include "plan.h"
+
+#define SPINS_PER_LOOK 64	/* polls between two looks at the clock */
+#define BARE_SPINS     32	/* polls before the first pause: a pause costs tens of ns */
+#define YIELD_NS       2000000	/* yields this long before it sleeps */
+#define SLEEP_NS       20000000 /* and looks up at least this often */
+#define MIXED_SLEEP_NS 200000	/* when more than one transport might wake us */
+
+static int expired(const struct hk_plan *plan, const struct hk_watch *w)
+{
+	char what[256];
+
+	hk_plan_describe_wait(plan, what, sizeof(what));
+	return hk_fail(ETIMEDOUT,
+		       "%s made no progress for %.1f s: %s; that rank may be stuck, gone or in "
+		       "another call (HOCKET_TIMEOUT_MS sets the deadline)",
+		       hk_coll_name(plan->problem.coll), (double)w->timeout_ns / 1e9, what);
+}
+
+static int sleep_on(struct hk_plan *plan, struct hk_watch *w, bool *moved)
+{
+	int r;
+
+	for (unsigned i = 0; i < w->nendpoints; i++)
+		w->endpoints[i]->transport->arm(w->endpoints[i]);
+	r = hk_plan_poll(plan, moved);
+	if (r || *moved)
+		return r;
+	for (unsigned i = 0; i < w->nendpoints; i++)
+		w->endpoints[i]->transport->wait(w->endpoints[i],
+						 w->nendpoints > 1 ? MIXED_SLEEP_NS : SLEEP_NS);
+	return 0;
+}
+
+/* Nothing has moved for a while. Returns as hk_plan_poll once something has. */
+static int wait_long(struct hk_plan *plan, struct hk_watch *w, struct hk_exec_stats *stats)
+{
+	int64_t start = hk_now_ns();
+	bool moved = false;
+	int r;
+
+	while (!moved) {
+		int64_t waited = hk_now_ns() - start;
+
+		r = w->failed(w);
+		if (r)
+			return r;
+		if (waited > w->timeout_ns)
+			return expired(plan, w);
+		if (waited < w->spin_ns) {
+			for (int i = 0; i < SPINS_PER_LOOK && !moved; i++) {
+				hk_cpu_relax();
+				r = hk_plan_poll(plan, &moved);
+				if (r)
+					return r;
+			}
+			continue;
+		}
+		if (waited < w->spin_ns + YIELD_NS || !w->nendpoints) {
+			stats->yields++;
+			sched_yield();
+			r = hk_plan_poll(plan, &moved);
+		} else {
+			stats->sleeps++;
+			r = sleep_on(plan, w, &moved);
+		}
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int hk_plan_run(struct hk_plan *plan, const struct hk_call *call, struct hk_watch *w,
+		struct hk_exec_stats *stats)
+{
+	unsigned idle = 0;
+	int r;
+
+	hk_plan_begin(plan, call);
+	for (;;) {
+		bool moved = false;
+
+		r = hk_plan_poll(plan, &moved);
+		if (r)
+			break;
+		if (moved)
+			idle = 0;
+		else if (++idle > (w->spin_ns ? SPINS_PER_LOOK : 0)) {
+			r = wait_long(plan, w, stats);
+			if (r)
+				break;
+			idle = 0;
+		} else if (idle > BARE_SPINS) {
+			hk_cpu_relax();
+		}
+	}
+	stats->messages += plan->sent_messages;
+	stats->bytes += plan->sent_bytes;
+	plan->sent_messages = 0;
+	plan->sent_bytes = 0;
+	return r < 0 ? r : 0;
+}

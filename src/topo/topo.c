@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reads the host through hwloc. Only caches and processors are discovered (no devices), which keeps
+ * it to milliseconds; the facts are read once per process.
+ */
+#include "topo.h"
+
+#include <hwloc.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct hk_host facts;
+
+static size_t cache_bytes(hwloc_topology_t t, hwloc_obj_type_t type)
+{
+	hwloc_obj_t obj = hwloc_get_obj_by_type(t, type, 0);
+
+	return obj ? obj->attr->cache.size : 0;
+}
+
+static void discover(void)
+{
+	hwloc_topology_t t;
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	facts.cores = n > 0 ? (unsigned)n : 1;
+	if (hwloc_topology_init(&t) < 0)
+		return;
+	hwloc_topology_set_all_types_filter(t, HWLOC_TYPE_FILTER_KEEP_NONE);
+	hwloc_topology_set_type_filter(t, HWLOC_OBJ_L2CACHE, HWLOC_TYPE_FILTER_KEEP_ALL);
+	hwloc_topology_set_type_filter(t, HWLOC_OBJ_L3CACHE, HWLOC_TYPE_FILTER_KEEP_ALL);
+	if (hwloc_topology_load(t) == 0) {
+		int allowed = hwloc_bitmap_weight(hwloc_topology_get_allowed_cpuset(t));
+
+		if (allowed > 0)
+			facts.cores = (unsigned)allowed;
+		facts.l2_bytes = cache_bytes(t, HWLOC_OBJ_L2CACHE);
+		facts.l3_bytes = cache_bytes(t, HWLOC_OBJ_L3CACHE);
+	}
+	hwloc_topology_destroy(t);
+}
+
+void hk_topo_host(struct hk_host *host)
+{
+	cpu_set_t set;
+
+	pthread_once(&once, discover);
+	*host = facts;
+	memset(host->cpuset, 0, sizeof(host->cpuset));
+	CPU_ZERO(&set);
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return;
+	for (unsigned i = 0; i < CPU_SETSIZE && i < HK_CPUSET_WORDS * 64; i++)
+		if (CPU_ISSET(i, &set))
+			host->cpuset[i / 64] |= 1ull << (i % 64);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What this host is: processors and caches, from hwloc. Algorithms and tuning ask here. */
+#ifndef HK_TOPO_H
+#define HK_TOPO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HK_CPUSET_WORDS 32 /* processors 0 to 2047 */
+
+struct hk_host {
+	unsigned cores;			  /* processors that this process's control group allows */
+	size_t l2_bytes, l3_bytes;	  /* 0: unknown */
+	uint64_t cpuset[HK_CPUSET_WORDS]; /* processors that this process may run on now */
+};
+
+/* Never fails: what hwloc can't tell is filled from the system or left 0. */
+void hk_topo_host(struct hk_host *host);
+
+#endif

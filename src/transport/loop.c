@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * loop: ranks of one process, over rings in its heap. It is there for tests: it never blocks, so
+ * that one thread can step many ranks; it is deterministic; and it injects the faults of loop.h.
+ *
+ * A connection is a ring with one producer and one consumer, found by (src, dst, channel) in the
+ * world by whichever end comes first, and owned by the world. The only shared words are the two
+ * counters of the ring and the word that says which end is gone; the mutex is for connecting and
+ * closing alone. As with a socket, closing an endpoint lets its peers read what was sent, and is a
+ * dead peer (-HK_EPEER) to whoever wants more.
+ */
+#include "loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "error.h"
+#include "transport.h"
+
+/* Bits of conn.gone. */
+enum { SENDER_GONE = 1, RECEIVER_GONE = 2, KILLED = 4 };
+
+enum end { SEND_END, RECV_END };
+
+struct message {
+	uint32_t bytes, mark;
+};
+
+struct conn {
+	struct conn *next; /* of those into the same rank */
+	int src;
+	uint32_t channel;
+	uint32_t slots, slot_bytes;
+	uint32_t credits; /* slots, or fewer as a fault */
+	bool taken[2];	  /* which ends exist; under the world's mutex */
+	_Atomic unsigned gone;
+	_Atomic uint64_t committed; /* messages ever; the sender's */
+	_Atomic uint64_t released;  /* the receiver's */
+	struct message *messages;
+	uint8_t *data;
+};
+
+enum rank_state { NOT_OPENED, OPEN, CLOSED };
+
+struct hk_loop {
+	pthread_mutex_t lock;
+	struct hk_loop_faults faults;
+	int nranks;
+	struct {
+		enum rank_state state;
+		struct conn *into;
+	} ranks[];
+};
+
+struct loop_send {
+	struct hk_send base;
+	struct loop_send *next;
+	const struct hk_loop_faults *faults;
+	struct conn *conn;
+	uint64_t random;
+	uint64_t committed; /* as the ring counts: without those that were dropped */
+	uint64_t message;   /* number of the next message */
+	uint32_t refusals;  /* still due before the next message */
+	bool reserved;
+	int error;
+};
+
+struct loop_recv {
+	struct hk_recv base;
+	struct loop_recv *next;
+	const struct hk_loop_faults *faults;
+	struct conn *conn;
+	uint64_t random;
+	uint64_t released;
+	uint32_t delay; /* peeks in vain that are still due before the next message */
+	bool peeked;
+	int error;
+};
+
+struct loop_endpoint {
+	struct hk_endpoint base;
+	struct hk_loop *loop;
+	uint32_t slots, slot_bytes;
+	struct loop_send *sends;
+	struct loop_recv *recvs;
+	size_t memory;
+};
+
+/* splitmix64: any seed is a good one. */
+static uint64_t draw(uint64_t *random)
+{
+	uint64_t z = *random += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static uint32_t draw_up_to(uint64_t *random, uint32_t most)
+{
+	return most ? (uint32_t)(draw(random) % ((uint64_t)most + 1)) : 0;
+}
+
+static uint64_t random_of(uint64_t seed, int src, int dst, uint32_t channel, unsigned which)
+{
+	const uint64_t parts[] = {(uint64_t)src, (uint64_t)dst, channel, which};
+
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		seed = draw(&seed) ^ parts[i];
+	return draw(&seed);
+}
+
+/* --- fast path --- */
+
+static int peer_gone(int peer, uint32_t channel, unsigned gone)
+{
+	if (gone & KILLED)
+		return hk_fail(HK_EPEER,
+			       "the connection with rank %d on channel %u broke (a fault that the "
+			       "test asked for)",
+			       peer, channel);
+	return hk_fail(HK_EPEER,
+		       "rank %d closed its connection on channel %u while it was needed (it died "
+		       "or aborted; its own log says why)",
+		       peer, channel);
+}
+
+static int loop_reserve(struct hk_send *base, uint32_t bytes, void **slot)
+{
+	struct loop_send *s = (struct loop_send *)base;
+	struct conn *c = s->conn;
+	unsigned gone;
+
+	if (s->error)
+		return s->error;
+	if (bytes > c->slot_bytes)
+		return s->error = hk_fail(EINVAL,
+					  "a message of %u bytes to rank %d is longer than "
+					  "a slot (%u)",
+					  bytes, base->peer, c->slot_bytes);
+	gone = atomic_load_explicit(&c->gone, memory_order_acquire);
+	if (gone & (RECEIVER_GONE | KILLED))
+		return s->error = peer_gone(base->peer, base->channel, gone);
+	if (!s->reserved) {
+		if (s->refusals) {
+			s->refusals--;
+			return 0;
+		}
+		if (s->committed - atomic_load_explicit(&c->released, memory_order_acquire) >=
+		    c->credits)
+			return 0;
+		s->reserved = true;
+	}
+	*slot = c->data + s->committed % c->slots * c->slot_bytes;
+	return 1;
+}
+
+static enum hk_loop_hit_kind hit_of(const struct loop_send *s)
+{
+	for (unsigned i = 0; i < HK_LOOP_HITS; i++) {
+		const struct hk_loop_hit *h = &s->faults->hits[i];
+
+		if (h->kind && h->src == s->base.ep->rank && h->dst == s->base.peer &&
+		    h->channel == s->base.channel && h->message == s->message)
+			return h->kind;
+	}
+	return HK_LOOP_NONE;
+}
+
+static int loop_commit(struct hk_send *base, uint32_t bytes, uint32_t mark)
+{
+	struct loop_send *s = (struct loop_send *)base;
+	struct conn *c = s->conn;
+	enum hk_loop_hit_kind hit;
+
+	if (s->error)
+		return s->error;
+	if (!s->reserved || bytes > c->slot_bytes)
+		return s->error = hk_fail(EINVAL,
+					  "commit of %u bytes to rank %d without a slot "
+					  "reserved for them",
+					  bytes, base->peer);
+	hit = hit_of(s);
+	if (hit == HK_LOOP_KILL) {
+		atomic_fetch_or_explicit(&c->gone, KILLED, memory_order_release);
+		return s->error = peer_gone(base->peer, base->channel, KILLED);
+	}
+	s->message++;
+	s->reserved = false;
+	s->refusals = draw_up_to(&s->random, s->faults->max_refusals);
+	if (hit == HK_LOOP_DROP)
+		return 0;
+	if (hit == HK_LOOP_TRUNCATE)
+		bytes = bytes ? bytes - 1 : 1;
+	if (hit == HK_LOOP_MARK)
+		mark ^= UINT32_C(1) << draw_up_to(&s->random, 31);
+	c->messages[s->committed % c->slots] = (struct message){bytes, mark};
+	atomic_store_explicit(&c->committed, ++s->committed, memory_order_release);
+	return 0;
+}
+
+static int loop_peek(struct hk_recv *base, const void **data, uint32_t *bytes, uint32_t *mark)
+{
+	struct loop_recv *r = (struct loop_recv *)base;
+	struct conn *c = r->conn;
+	const struct message *m;
+	unsigned gone;
+
+	if (r->error)
+		return r->error;
+	if (!r->peeked) {
+		/* In this order: once the sender is gone, the count read after it is final. */
+		gone = atomic_load_explicit(&c->gone, memory_order_acquire);
+		if (r->released == atomic_load_explicit(&c->committed, memory_order_acquire)) {
+			if (gone & (SENDER_GONE | KILLED))
+				return r->error = peer_gone(base->peer, base->channel, gone);
+			return 0;
+		}
+		if (r->delay) {
+			r->delay--;
+			return 0;
+		}
+		r->peeked = true;
+	}
+	m = &c->messages[r->released % c->slots];
+	*data = c->data + r->released % c->slots * c->slot_bytes;
+	*bytes = m->bytes;
+	*mark = m->mark;
+	return 1;
+}
+
+static int loop_release(struct hk_recv *base)
+{
+	struct loop_recv *r = (struct loop_recv *)base;
+
+	if (r->error)
+		return r->error;
+	if (!r->peeked)
+		return r->error = hk_fail(EINVAL,
+					  "release of a message from rank %d that was not "
+					  "peeked",
+					  base->peer);
+	r->peeked = false;
+	r->delay = draw_up_to(&r->random, r->faults->max_delay);
+	atomic_store_explicit(&r->conn->released, ++r->released, memory_order_release);
+	return 0;
+}
+
+static const struct hk_send_ops send_ops = {
+	.reserve = loop_reserve,
+	.commit = loop_commit,
+	.flush = hk_flush_done,
+};
+static const struct hk_recv_ops recv_ops = {
+	.peek = loop_peek,
+	.release = loop_release,
+};
+
+/* --- connecting --- */
+
+static void conn_free(struct conn *c)
+{
+	if (!c)
+		return;
+	free(c->data);
+	free(c->messages);
+	free(c);
+}
+
+static struct conn *conn_create(const struct loop_endpoint *ep, int src, int dst, uint32_t channel)
+{
+	const struct hk_loop_faults *faults = &ep->loop->faults;
+	uint64_t random = random_of(faults->seed, src, dst, channel, 2);
+	struct conn *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->src = src;
+	c->channel = channel;
+	c->slots = c->credits = ep->slots;
+	c->slot_bytes = ep->slot_bytes;
+	if (faults->max_slots) {
+		c->credits = 1 + draw_up_to(&random, faults->max_slots - 1);
+		if (c->credits > c->slots)
+			c->credits = c->slots;
+	}
+	c->messages = calloc(c->slots, sizeof(*c->messages));
+	c->data = calloc(c->slots, c->slot_bytes);
+	if (!c->messages || !c->data) {
+		conn_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+/* Finds or makes the connection, and takes one end of it. Under the mutex. */
+static int conn_take(struct loop_endpoint *ep, int src, int dst, uint32_t channel, enum end end,
+		     struct conn **conn)
+{
+	struct hk_loop *w = ep->loop;
+	int peer = end == SEND_END ? dst : src;
+	struct conn *c = w->ranks[dst].into;
+
+	while (c && (c->src != src || c->channel != channel))
+		c = c->next;
+	if (c && c->taken[end])
+		return hk_fail(EEXIST, "rank %d connects twice with rank %d on channel %u",
+			       ep->base.rank, peer, channel);
+	if (c && (c->slots != ep->slots || c->slot_bytes != ep->slot_bytes))
+		return hk_fail(EINVAL,
+			       "rank %d has %u slots of %u bytes but rank %d has %u of %u: set "
+			       "HOCKET_SLOTS and HOCKET_SLOT_BYTES alike on all ranks",
+			       peer, c->slots, c->slot_bytes, ep->base.rank, ep->slots,
+			       ep->slot_bytes);
+	if (!c) {
+		c = conn_create(ep, src, dst, channel);
+		if (!c)
+			return hk_fail(ENOMEM, "no memory for a connection with rank %d", peer);
+		c->next = w->ranks[dst].into;
+		w->ranks[dst].into = c;
+	}
+	c->taken[end] = true;
+	if (w->ranks[peer].state == CLOSED)
+		atomic_fetch_or(&c->gone, end == SEND_END ? RECEIVER_GONE : SENDER_GONE);
+	*conn = c;
+	return 0;
+}
+
+static int take_end(struct loop_endpoint *ep, int src, int dst, uint32_t channel, enum end end,
+		    struct conn **conn)
+{
+	int rc;
+
+	if (src < 0 || dst < 0 || src >= ep->base.nranks || dst >= ep->base.nranks || src == dst)
+		return hk_fail(EINVAL, "no connection from rank %d to rank %d among %d", src, dst,
+			       ep->base.nranks);
+	pthread_mutex_lock(&ep->loop->lock);
+	rc = conn_take(ep, src, dst, channel, end, conn);
+	pthread_mutex_unlock(&ep->loop->lock);
+	return rc;
+}
+
+static int loop_connect_send(struct hk_endpoint *base, int peer, uint32_t channel,
+			     const struct hk_addr *addr, struct hk_send **conn)
+{
+	struct loop_endpoint *ep = (struct loop_endpoint *)base;
+	const struct hk_loop_faults *faults = &ep->loop->faults;
+	struct loop_send *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s)
+		return hk_fail(ENOMEM, "no memory for a connection to rank %d", peer);
+	rc = take_end(ep, base->rank, peer, channel, SEND_END, &s->conn);
+	if (rc) {
+		free(s);
+		return rc;
+	}
+	s->base = (struct hk_send){&send_ops, base, peer, channel, ep->slots, ep->slot_bytes};
+	s->faults = faults;
+	s->random = random_of(faults->seed, base->rank, peer, channel, SEND_END);
+	s->refusals = draw_up_to(&s->random, faults->max_refusals);
+	s->next = ep->sends;
+	ep->sends = s;
+	/* The sender answers for the ring, so that the sum over ranks is right. */
+	ep->memory += sizeof(*s) + sizeof(struct conn) +
+		      (size_t)ep->slots * (ep->slot_bytes + sizeof(struct message));
+	*conn = &s->base;
+	return 0;
+}
+
+static int loop_connect_recv(struct hk_endpoint *base, int peer, uint32_t channel,
+			     const struct hk_addr *addr, struct hk_recv **conn)
+{
+	struct loop_endpoint *ep = (struct loop_endpoint *)base;
+	const struct hk_loop_faults *faults = &ep->loop->faults;
+	struct loop_recv *r = calloc(1, sizeof(*r));
+	int rc;
+
+	if (!r)
+		return hk_fail(ENOMEM, "no memory for a connection from rank %d", peer);
+	rc = take_end(ep, peer, base->rank, channel, RECV_END, &r->conn);
+	if (rc) {
+		free(r);
+		return rc;
+	}
+	r->base = (struct hk_recv){&recv_ops, base, peer, channel, ep->slots, ep->slot_bytes};
+	r->faults = faults;
+	r->random = random_of(faults->seed, peer, base->rank, channel, RECV_END);
+	r->delay = draw_up_to(&r->random, faults->max_delay);
+	r->next = ep->recvs;
+	ep->recvs = r;
+	ep->memory += sizeof(*r);
+	*conn = &r->base;
+	return 0;
+}
+
+/* --- endpoint and world --- */
+
+extern const struct hk_transport hk_transport_loop;
+
+static int loop_open(const struct hk_endpoint_env *env, struct hk_endpoint **out,
+		     struct hk_addr *addr)
+{
+	struct hk_loop *w = env->loop;
+	struct loop_endpoint *ep;
+	bool first;
+
+	if (!w)
+		return -ENOTSUP; /* the usual case outside of tests: nothing to tell */
+	if (env->rank < 0 || env->rank >= env->nranks || env->nranks != w->nranks || !env->slots)
+		return hk_fail(EINVAL, "rank %d of %d with %u slots does not fit a world of %d",
+			       env->rank, env->nranks, env->slots, w->nranks);
+	ep = calloc(1, sizeof(*ep));
+	if (!ep)
+		return hk_fail(ENOMEM, "no memory for an endpoint");
+	pthread_mutex_lock(&w->lock);
+	first = w->ranks[env->rank].state == NOT_OPENED;
+	if (first)
+		w->ranks[env->rank].state = OPEN;
+	pthread_mutex_unlock(&w->lock);
+	if (!first) {
+		free(ep);
+		return hk_fail(EEXIST, "rank %d was opened before in this world", env->rank);
+	}
+	ep->base = (struct hk_endpoint){&hk_transport_loop, env->rank, env->nranks};
+	ep->loop = w;
+	ep->slots = env->slots;
+	ep->slot_bytes = env->slot_bytes;
+	ep->memory = sizeof(*ep);
+	*addr = (struct hk_addr){{0}};
+	*out = &ep->base;
+	return 0;
+}
+
+static bool loop_reach(struct hk_endpoint *ep, int peer, const struct hk_addr *addr,
+		       struct hk_cost *cost)
+{
+	*cost = (struct hk_cost){.latency_ns = 100, .ns_per_byte = 0.1};
+	return peer >= 0 && peer < ep->nranks && peer != ep->rank;
+}
+
+/* Whoever we wait for may be stepped by this very thread. */
+static void loop_wait(struct hk_endpoint *ep, int64_t timeout_ns)
+{
+	sched_yield();
+}
+
+static size_t loop_memory(struct hk_endpoint *base)
+{
+	return ((struct loop_endpoint *)base)->memory;
+}
+
+static void loop_close(struct hk_endpoint *base)
+{
+	struct loop_endpoint *ep = (struct loop_endpoint *)base;
+
+	if (!ep)
+		return;
+	pthread_mutex_lock(&ep->loop->lock);
+	ep->loop->ranks[base->rank].state = CLOSED;
+	for (struct loop_send *s = ep->sends, *next; s; s = next) {
+		next = s->next;
+		atomic_fetch_or_explicit(&s->conn->gone, SENDER_GONE, memory_order_release);
+		free(s);
+	}
+	for (struct loop_recv *r = ep->recvs, *next; r; r = next) {
+		next = r->next;
+		atomic_fetch_or_explicit(&r->conn->gone, RECEIVER_GONE, memory_order_release);
+		free(r);
+	}
+	pthread_mutex_unlock(&ep->loop->lock);
+	free(ep);
+}
+
+const struct hk_transport hk_transport_loop = {
+	.name = "loop",
+	.open = loop_open,
+	.reach = loop_reach,
+	.connect_send = loop_connect_send,
+	.connect_recv = loop_connect_recv,
+	.arm = hk_arm_none,
+	.wait = loop_wait,
+	.memory = loop_memory,
+	.close = loop_close,
+};
+
+int hk_loop_create(int nranks, const struct hk_loop_faults *faults, struct hk_loop **loop)
+{
+	struct hk_loop *w;
+
+	if (nranks < 1)
+		return hk_fail(EINVAL, "a world of %d ranks", nranks);
+	w = calloc(1, sizeof(*w) + (size_t)nranks * sizeof(w->ranks[0]));
+	if (!w)
+		return hk_fail(ENOMEM, "no memory for a world of %d ranks", nranks);
+	pthread_mutex_init(&w->lock, NULL);
+	w->nranks = nranks;
+	if (faults)
+		w->faults = *faults;
+	*loop = w;
+	return 0;
+}
+
+void hk_loop_destroy(struct hk_loop *w)
+{
+	if (!w)
+		return;
+	for (int i = 0; i < w->nranks; i++)
+		for (struct conn *c = w->ranks[i].into, *next; c; c = next) {
+			next = c->next;
+			conn_free(c);
+		}
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The benchmark programs from outside: every launcher's variables lead to a communicator, exit
+ * statuses tell right from wrong, and the JSON file is written. Arguments: the programs' paths, see
+ * meson.build.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char *all_reduce, *reduce_scatter, *all_gather, *wrong_perf, *hocket;
+
+/* The exit status of a shell command, whose output is dropped. */
+static int shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static int shell(const char *fmt, ...)
+{
+	char command[2048];
+	va_list ap;
+	int status, n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(command, sizeof(command), fmt, ap);
+	va_end(ap);
+	snprintf(command + n, sizeof(command) - (size_t)n, " >/dev/null");
+	status = system(command);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void threads_alone(void **state)
+{
+	const char *programs[] = {all_reduce, reduce_scatter, all_gather};
+
+	for (int i = 0; i < 3; i++)
+		for (int n = 1; n <= 3; n++)
+			assert_int_equal(
+				shell("%s -t %d -b 8 -e 64K -f 16 -n 2 -c 2", programs[i], n), 0);
+}
+
+static void one_call_makes_all_ranks(void **state)
+{
+	assert_int_equal(shell("%s -t 3 -p 0 -e 4K -f 8 -n 2", all_reduce), 0);
+}
+
+static void all_types_and_operations(void **state)
+{
+	assert_int_equal(shell("%s -t 3 -b 4K -e 4K -n 1 -w 1 -d all -o all", all_reduce), 0);
+	assert_int_equal(shell("%s -t 2 -b 4K -e 4K -n 1 -w 1 -d all -o all", reduce_scatter), 0);
+	assert_int_equal(shell("%s -t 2 -b 4K -e 4K -n 1 -w 1 -d all", all_gather), 0);
+}
+
+static void streams_and_registered_memory(void **state)
+{
+	assert_int_equal(shell("%s -t 2 -z 0 -m 4 -e 64K -f 8 -n 3", all_reduce), 0);
+	assert_int_equal(shell("%s -t 2 -R 1 -e 64K -f 8 -n 3", all_reduce), 0);
+}
+
+static void under_hocket_run(void **state)
+{
+	assert_int_equal(shell("%s run -n 2 %s -e 64K -f 8 -n 3", hocket, all_reduce), 0);
+	assert_int_equal(shell("%s run -n 2 %s -t 2 -e 64K -f 8 -n 3", hocket, all_gather), 0);
+}
+
+static void with_an_id_file(void **state)
+{
+	char path[] = "/tmp/hocket-id-XXXXXX";
+
+	close(mkstemp(path));
+	unlink(path);
+	assert_int_equal(shell("export HOCKET_NRANKS=2 HOCKET_ID_FILE=%s; "
+			       "HOCKET_RANK=1 %s -e 4K -n 2 & "
+			       "HOCKET_RANK=0 %s -e 4K -n 2 && wait $!",
+			       path, all_reduce, all_reduce),
+			 0);
+	assert_int_not_equal(access(path, F_OK), 0);
+}
+
+static void with_torchrun_variables(void **state)
+{
+	int port = 20000 + getpid() % 20000;
+
+	assert_int_equal(shell("export WORLD_SIZE=3 MASTER_ADDR=127.0.0.1 MASTER_PORT=%d; "
+			       "RANK=1 %s -e 4K -n 2 & one=$!; RANK=2 %s -e 4K -n 2 & two=$!; "
+			       "RANK=0 %s -e 4K -n 2 && wait $one && wait $two",
+			       port, all_reduce, all_reduce, all_reduce),
+			 0);
+}
+
+static void bad_variables_are_refused(void **state)
+{
+	assert_int_equal(shell("HOCKET_RANK=2 HOCKET_NRANKS=2 %s 2>&1", all_reduce), 2);
+	assert_int_equal(shell("HOCKET_RANK=x HOCKET_NRANKS=2 %s 2>&1", all_reduce), 2);
+	assert_int_equal(shell("HOCKET_RANK=0 HOCKET_NRANKS=1 %s 2>&1", all_reduce), 2);
+	assert_int_equal(shell("HOCKET_RANK=0 HOCKET_NRANKS=1 HOCKET_ID=00 %s 2>&1", all_reduce),
+			 2);
+}
+
+static void a_wrong_element_shows_in_the_status(void **state)
+{
+	assert_int_equal(shell("%s -t 2 -e 4K -n 2", wrong_perf), 1);
+	assert_int_equal(shell("%s -t 2 -e 4K -n 2 -c 0", wrong_perf), 0);
+	/* Where rank 1 sees nothing wrong by itself, and across processes. */
+	assert_int_equal(shell("%s run -n 2 %s -e 4K -n 2 2>&1", hocket, wrong_perf), 1);
+}
+
+static void flags_that_make_no_sense_are_refused(void **state)
+{
+	assert_int_equal(shell("%s -q 2>&1", all_reduce), 2);
+	assert_int_equal(shell("%s -h", all_reduce), 0);
+}
+
+static void results_as_json(void **state)
+{
+	char path[] = "/tmp/hocket-json-XXXXXX", text[8192];
+	int fd = mkstemp(path);
+	ssize_t n;
+
+	assert_int_equal(shell("%s -t 2 -b 8 -e 16 -n 2 -J %s", all_reduce, path), 0);
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	unlink(path);
+	assert_true(n > 0);
+	text[n] = 0;
+	assert_non_null(strstr(text, "\"ranks\": 2"));
+	assert_non_null(strstr(text, "\"size\": 16"));
+	assert_non_null(strstr(text, "\"out_of_bounds\": 0"));
+	assert_non_null(strstr(text, "\"memory_bytes\": "));
+	assert_int_equal(shell("%s -e 16 -J /nowhere/x.json 2>&1", all_reduce), 2);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(threads_alone),
+		cmocka_unit_test(one_call_makes_all_ranks),
+		cmocka_unit_test(all_types_and_operations),
+		cmocka_unit_test(streams_and_registered_memory),
+		cmocka_unit_test(under_hocket_run),
+		cmocka_unit_test(with_an_id_file),
+		cmocka_unit_test(with_torchrun_variables),
+		cmocka_unit_test(bad_variables_are_refused),
+		cmocka_unit_test(a_wrong_element_shows_in_the_status),
+		cmocka_unit_test(flags_that_make_no_sense_are_refused),
+		cmocka_unit_test(results_as_json),
+	};
+
+	if (argc != 6) {
+		fprintf(stderr, "arguments: all_reduce_perf reduce_scatter_perf all_gather_perf "
+				"wrong_perf hocket\n");
+		return 2;
+	}
+	all_reduce = argv[1];
+	reduce_scatter = argv[2];
+	all_gather = argv[3];
+	wrong_perf = argv[4];
+	hocket = argv[5];
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

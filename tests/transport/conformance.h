@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the conformance suite share; test_conformance.c has the table of checks. */
+#ifndef HK_TEST_CONFORMANCE_H
+#define HK_TEST_CONFORMANCE_H
+
+#include "harness.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/* The one under test. */
+extern const struct hk_transport *transport;
+/* The usual world: two ranks, four slots of 8 KiB. */
+extern const struct world_config two;
+
+/* These end the test when they fail. wrong is NULL or a sentence, which is then shown. */
+void assert_well(const char *wrong);
+/* Sends until the transport says "not yet", at most `most` messages in all. Returns how many. */
+uint32_t send_until_full(struct stream *s, uint32_t most);
+/* Every rank with every other, on channel 0. */
+void connect_all_pairs(struct world *w);
+
+/* conformance_life.c */
+void ping_pong(void **state);
+void streaming(void **state);
+void flushed_messages_need_no_sender(void **state);
+void wait_keeps_its_timeout(void **state);
+void wait_ends_when_a_message_arrives(void **state);
+void wait_ends_when_a_slot_is_free(void **state);
+void close_with_messages_left(void **state);
+void memory_is_reported(void **state);
+void receiver_sees_death(void **state);
+void sender_sees_death(void **state);
+void others_survive_a_death(void **state);
+
+#endif
