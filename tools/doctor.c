@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "devices.h"
 #include "kernels.h"
 #include "param.h"
 
@@ -97,6 +98,8 @@ static void print_machine(void)
 	print_limit("address space (B)", RLIMIT_AS);
 	print_first_line("ptrace scope (CMA)", "/proc/sys/kernel/yama/ptrace_scope");
 	print_first_line("somaxconn", "/proc/sys/net/core/somaxconn");
+	hk_devices_print_rdma();
+	hk_devices_print_cuda();
 }
 
 static void print_parameters(void)
