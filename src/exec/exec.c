@@ -85,6 +85,7 @@ static void reduce_piece(struct hk_plan *plan, const struct plan_step *st, size_
 	bool scaled = plan->call.scalar && st->src_buf == HK_IN;
 	bool flip = st->flags & HK_STEP_FLIP;
 	bool nt = plan->nt && st->dst_buf == HK_OUT;
+	bool bypass = slot && st->send->bypass;
 	size_t block = PLAN_BLOCK / plan->esize;
 
 	if (!slot && !nt) {
@@ -92,17 +93,20 @@ static void reduce_piece(struct hk_plan *plan, const struct plan_step *st, size_
 		combine(plan, scaled, flip, dst, src, received, n);
 		return;
 	}
-	if (slot && !dst) {
+	if (slot && !dst && !bypass) {
 		combine(plan, scaled, flip, slot, src, received, n);
 		return;
 	}
 	for (size_t done = 0; done < n; done += block) {
 		size_t m = n - done < block ? n - done : block;
 		size_t at = done * plan->esize;
-		uint8_t *target = slot ? slot + at : plan->bounce;
+		uint8_t *target = slot && !bypass ? slot + at : plan->bounce;
 
 		combine(plan, scaled, flip, target, src + at, received + at, m);
-		store(plan, nt, dst + at, target, m * plan->esize);
+		if (bypass)
+			plan->kernels->copy_nt(slot + at, target, m * plan->esize);
+		if (dst)
+			store(plan, nt, dst + at, target, m * plan->esize);
 	}
 }
 
@@ -127,23 +131,24 @@ static void reduce_local(struct hk_plan *plan, const struct plan_step *st, size_
 	}
 }
 
-static void copy_piece(struct hk_plan *plan, const struct plan_step *st, size_t n,
+/* nt: dst is stored to past the cache, unless the input has to be scaled on the way. */
+static void copy_piece(struct hk_plan *plan, const struct plan_step *st, bool nt, size_t n,
 		       const uint8_t *src, uint8_t *dst)
 {
 	if (plan->call.scalar && st->src_buf == HK_IN)
 		plan->kernels->scale[plan->call.type](dst, src, n, plan->call.scalar);
 	else
-		store(plan, plan->nt && st->dst_buf == HK_OUT, dst, src, n * plan->esize);
+		store(plan, nt, dst, src, n * plan->esize);
 }
 
 /* Forwards a received part to the slot and keeps a copy. */
-static void forward_piece(struct hk_plan *plan, size_t bytes, const uint8_t *received,
+static void forward_piece(struct hk_plan *plan, bool bypass, size_t bytes, const uint8_t *received,
 			  uint8_t *slot, uint8_t *dst)
 {
 	for (size_t at = 0; at < bytes; at += PLAN_BLOCK) {
 		size_t m = bytes - at < PLAN_BLOCK ? bytes - at : PLAN_BLOCK;
 
-		plan->kernels->copy(slot + at, received + at, m);
+		store(plan, bypass, slot + at, received + at, m);
 		store(plan, plan->nt, dst + at, received + at, m);
 	}
 }
@@ -157,19 +162,19 @@ static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_
 
 	switch (st->op) {
 	case HK_SEND:
-		copy_piece(plan, st, s.length, src, slot);
+		copy_piece(plan, st, st->send->bypass, s.length, src, slot);
 		break;
 	case HK_RECV:
 		store(plan, plan->nt && st->dst_buf == HK_OUT, dst, received, bytes);
 		break;
 	case HK_COPY:
-		copy_piece(plan, st, s.length, src, dst);
+		copy_piece(plan, st, plan->nt && st->dst_buf == HK_OUT, s.length, src, dst);
 		break;
 	case HK_REDUCE:
 		reduce_local(plan, st, s.length, src, dst);
 		break;
 	case HK_RECV_COPY_SEND:
-		forward_piece(plan, bytes, received, slot, dst);
+		forward_piece(plan, st->send->bypass, bytes, received, slot, dst);
 		break;
 	default: /* the three that receive and reduce */
 		reduce_piece(plan, st, s.length, src, received, slot, dst);

@@ -358,7 +358,12 @@ static int loop_connect_send(struct hk_endpoint *base, int peer, uint32_t channe
 		free(s);
 		return rc;
 	}
-	s->base = (struct hk_send){&send_ops, base, peer, channel, ep->slots, ep->slot_bytes};
+	s->base = (struct hk_send){.ops = &send_ops,
+				   .ep = base,
+				   .peer = peer,
+				   .channel = channel,
+				   .slots = ep->slots,
+				   .slot_bytes = ep->slot_bytes};
 	s->faults = faults;
 	s->random = random_of(faults->seed, base->rank, peer, channel, SEND_END);
 	s->refusals = draw_up_to(&s->random, faults->max_refusals);

@@ -18,6 +18,13 @@
  * because they live in the second-level cache between being written by one core and read by the
  * other.
  *
+ * Ways. What a slot costs to write and to read depends on where the two cores are, which nobody
+ * tells us: between cores that share a cache a slot had best stay in it; between others, stores
+ * that bypass the cache were up to five times as fast. So each connection measures: the sender how
+ * long it takes to fill a slot, the receiver how long to use it (it reports that beside the
+ * released count). One large message in PROBE goes the other way, so that the choice follows when
+ * the system moves a rank.
+ *
  * Sleeping. A rank that waits long arms its bell (a word in its segment) and sleeps on it as a
  * futex. A sender stores a message and then loads the bell; a sleeper stores the bell and then
  * loads the messages. One of the two needs a full barrier between its store and its load, or both
@@ -50,6 +57,8 @@ extern const struct hk_transport hk_transport_shm;
 #define HEADER_STRIDE  128u /* two lines: some processors prefetch lines in pairs */
 #define HEADERS_AT     512u
 #define MAX_SLOTS      ((PAGE - HEADERS_AT) / HEADER_STRIDE)
+#define LARGE_BYTES    4096u /* from here on a message is measured */
+#define PROBE	       64u
 #define SHORT_SLEEP_NS 500000 /* where nothing orders a sleeper's look with a sender's */
 
 struct shm_addr {
@@ -62,10 +71,18 @@ struct shm_bell {
 
 struct shm_header {
 	_Atomic uint32_t seq; /* number of the message in this slot, from 1 on */
-	uint32_t bytes, mark, unused;
+	uint32_t bytes, mark, way;
 	uint8_t small[INLINE_BYTES];
 };
 _Static_assert(sizeof(struct shm_header) == 64, "a header is one cache line");
+
+enum { WAY_CACHED, WAY_BYPASS, NWAYS };
+
+/* First line of a control page; only the receiver writes it. */
+struct shm_credit {
+	_Atomic uint32_t released;
+	_Atomic uint32_t read_cost[NWAYS]; /* ticks per KiB, averaged; 0: not known */
+};
 
 /* A mapped connection region, seen from either end. */
 struct shm_region {
@@ -81,6 +98,9 @@ struct shm_send {
 	struct shm_header *header; /* of the slot to be sent next */
 	uint32_t index;
 	struct shm_send *next;
+	uint32_t way, large; /* way of this message; large messages so far */
+	uint32_t write_cost[NWAYS];
+	uint64_t since;		     /* when its slot was reserved */
 	uint8_t small[INLINE_BYTES]; /* a small message until it is committed */
 };
 
@@ -91,6 +111,8 @@ struct shm_recv {
 	uint32_t received;
 	struct shm_header *header; /* of the slot to be received next */
 	uint32_t index;
+	uint64_t since; /* when the message was seen */
+	uint32_t bytes;
 	struct shm_recv *next;
 };
 
@@ -116,9 +138,9 @@ static struct shm_endpoint *endpoint(struct hk_endpoint *ep)
 	return (struct shm_endpoint *)ep;
 }
 
-static _Atomic uint32_t *released_count(const struct shm_region *r)
+static struct shm_credit *credit(const struct shm_region *r)
 {
-	return (_Atomic uint32_t *)r->base;
+	return (struct shm_credit *)r->base;
 }
 
 static struct shm_header *header(const struct shm_region *r, uint32_t slot)
@@ -145,6 +167,38 @@ static inline void ring_if_armed(struct shm_bell *bell)
 		ring(bell);
 }
 
+/* --- ways --- */
+
+/* Averages a measurement in; one that was interrupted must not count for much. */
+static uint32_t average(uint32_t cost, uint64_t ticks, uint32_t bytes)
+{
+	uint64_t sample = (ticks << 10) / bytes + 1;
+
+	if (!cost)
+		return sample > UINT32_MAX / 8 ? UINT32_MAX / 8 : (uint32_t)sample;
+	if (sample > 3 * (uint64_t)cost)
+		sample = 3 * (uint64_t)cost;
+	return (uint32_t)((7 * (uint64_t)cost + sample + 7) / 8);
+}
+
+static uint32_t choose_way(struct shm_send *s)
+{
+	uint64_t cost[NWAYS];
+	uint32_t best;
+
+	for (uint32_t w = 0; w < NWAYS; w++) {
+		uint32_t read = atomic_load_explicit(&credit(&s->region)->read_cost[w],
+						     memory_order_relaxed);
+
+		/* Not known yet: find out. */
+		if (!s->write_cost[w] || !read)
+			return s->large++ % NWAYS;
+		cost[w] = (uint64_t)s->write_cost[w] + read;
+	}
+	best = cost[WAY_BYPASS] < cost[WAY_CACHED] ? WAY_BYPASS : WAY_CACHED;
+	return ++s->large % PROBE ? best : best ^ 1;
+}
+
 /* --- fast path --- */
 
 static int shm_reserve(struct hk_send *send, uint32_t bytes, void **slot)
@@ -153,12 +207,18 @@ static int shm_reserve(struct hk_send *send, uint32_t bytes, void **slot)
 
 	if (s->sent - s->released >= s->s.slots) {
 		s->released =
-			atomic_load_explicit(released_count(&s->region), memory_order_acquire);
+			atomic_load_explicit(&credit(&s->region)->released, memory_order_acquire);
 		if (s->sent - s->released >= s->s.slots)
 			return 0;
 	}
 	/* The receiver polls the header's line, and would take it away between two stores: so a
 	 * small message is put together here, and its line is written at once. */
+	s->s.bypass = false;
+	if (bytes >= LARGE_BYTES) {
+		s->way = choose_way(s);
+		s->s.bypass = s->way == WAY_BYPASS;
+		s->since = hk_ticks();
+	}
 	*slot = bytes <= INLINE_BYTES ? s->small
 				      : s->region.slots + (size_t)s->index * s->s.slot_bytes;
 	return 1;
@@ -173,6 +233,11 @@ static int shm_commit(struct hk_send *send, uint32_t bytes, uint32_t mark)
 		memcpy(h->small, s->small, INLINE_BYTES);
 	h->bytes = bytes;
 	h->mark = mark;
+	if (bytes >= LARGE_BYTES) {
+		h->way = s->way;
+		s->write_cost[s->way] =
+			average(s->write_cost[s->way], hk_ticks() - s->since, bytes);
+	}
 	atomic_store_explicit(&h->seq, ++s->sent, memory_order_release);
 	s->index = s->index + 1 == s->s.slots ? 0 : s->index + 1;
 	s->header = header(&s->region, s->index);
@@ -202,6 +267,9 @@ static int shm_peek(struct hk_recv *recv, const void **data, uint32_t *bytes, ui
 	*data = n <= INLINE_BYTES ? h->small : r->region.slots + (size_t)r->index * r->r.slot_bytes;
 	*bytes = n;
 	*mark = h->mark;
+	r->bytes = n;
+	if (n >= LARGE_BYTES)
+		r->since = hk_ticks();
 	return 1;
 }
 
@@ -209,7 +277,14 @@ static int shm_release(struct hk_recv *recv)
 {
 	struct shm_recv *r = (struct shm_recv *)recv;
 
-	atomic_store_explicit(released_count(&r->region), ++r->received, memory_order_release);
+	if (r->bytes >= LARGE_BYTES) {
+		_Atomic uint32_t *cost = &credit(&r->region)->read_cost[r->header->way % NWAYS];
+		uint32_t known = atomic_load_explicit(cost, memory_order_relaxed);
+
+		atomic_store_explicit(cost, average(known, hk_ticks() - r->since, r->bytes),
+				      memory_order_relaxed);
+	}
+	atomic_store_explicit(&credit(&r->region)->released, ++r->received, memory_order_release);
 	r->index = r->index + 1 == r->r.slots ? 0 : r->index + 1;
 	r->header = header(&r->region, r->index);
 	ring_if_armed(r->bell);
@@ -397,7 +472,12 @@ static int shm_connect_send(struct hk_endpoint *ep, int peer, uint32_t channel,
 		free(s);
 		return err;
 	}
-	s->s = (struct hk_send){&send_ops, ep, peer, channel, e->env.slots, e->env.slot_bytes};
+	s->s = (struct hk_send){.ops = &send_ops,
+				.ep = ep,
+				.peer = peer,
+				.channel = channel,
+				.slots = e->env.slots,
+				.slot_bytes = e->env.slot_bytes};
 	s->bell = e->peers[peer].bell;
 	s->header = header(&s->region, 0);
 	s->next = e->sends;

@@ -394,7 +394,12 @@ static int tcp_connect_send(struct hk_endpoint *base, int peer, uint32_t channel
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return hk_fail(ENOMEM, "no memory for a connection to rank %d", peer);
-	s->base = (struct hk_send){&send_ops, base, peer, channel, ep->slots, ep->slot_bytes};
+	s->base = (struct hk_send){.ops = &send_ops,
+				   .ep = base,
+				   .peer = peer,
+				   .channel = channel,
+				   .slots = ep->slots,
+				   .slot_bytes = ep->slot_bytes};
 	s->fd = -1;
 	s->stride = LINE + (size_t)ep->slot_bytes;
 	s->frames = aligned_alloc(LINE, s->stride * ep->slots);

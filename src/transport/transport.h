@@ -129,6 +129,8 @@ struct hk_send {
 	int peer;
 	uint32_t channel;
 	uint32_t slots, slot_bytes;
+	/* Set by reserve: the slot is best filled by stores that bypass the cache. Only a hint. */
+	bool bypass;
 };
 struct hk_recv {
 	const struct hk_recv_ops *ops;
