@@ -248,11 +248,12 @@ static void settle(struct hk_comm *c, const struct hk_host *host, double ranks_p
 	c->machine = (struct hk_machine){.latency_ns = latency,
 					 .step_ns = 30,
 					 .copy_ns_per_byte = per_byte,
-					 .reduce_ns_per_byte = per_byte,
+					 .reduce_ns_per_byte =
+						 1.5 * per_byte, /* three streams to a copy's two */
 					 .ranks_per_core = ranks_per_core > 1 ? ranks_per_core : 1,
 					 .switch_ns = 1500,
 					 .slot_bytes = c->config.slot_bytes};
-	c->nt_bytes = nt >= 0 ? (size_t)nt : host->l3_bytes ? host->l3_bytes / 4 : 8u << 20;
+	c->nt_bytes = nt >= 0 ? (size_t)nt : host->l3_bytes ? host->l3_bytes : 32u << 20;
 	c->watch.watch = (struct hk_watch){.failed = watch_failed,
 					   .timeout_ns = c->config.timeout_ns,
 					   .spin_ns = spin_us >= 0	   ? spin_us * 1000
