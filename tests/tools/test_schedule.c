@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* `hocket schedule`, `doctor` and `help` from outside. Argument: the hocket command's path. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static const char *hocket;
+static char output[65536]; /* of the last command, both streams */
+
+/* Runs `hocket ARGS`; returns its exit status. */
+static int run(const char *args)
+{
+	char command[1024];
+	size_t got = 0, n;
+	FILE *f;
+	int status;
+
+	snprintf(command, sizeof(command), "%s %s 2>&1", hocket, args);
+	f = popen(command, "r");
+	assert_non_null(f);
+	while ((n = fread(output + got, 1, sizeof(output) - 1 - got, f)) > 0)
+		got += n;
+	output[got] = 0;
+	status = pclose(f);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void says(const char *text)
+{
+	if (!strstr(output, text))
+		fail_msg("'%s' is not in:\n%s", text, output);
+}
+
+static void test_list(void **state)
+{
+	assert_int_equal(run("schedule"), 0);
+	says("ring_all_reduce");
+	says("all_reduce");
+	says("ring_all_gather");
+}
+
+/* docs/design.md explains this very output. */
+static void test_ring(void **state)
+{
+	assert_int_equal(run("schedule ring_all_reduce -n 2 --rank 0"), 0);
+	assert_string_equal(
+		output,
+		"program rank 0: period 2, chunks in 2 out 2 scratch 0, messages of up to 1\n"
+		"lane 0 channel 0\n"
+		"  0: send in[0], to 1\n"
+		"  1: recv_reduce_copy_send in[1] + from 1 -> out[1], to 1\n"
+		"  2: recv from 1 -> out[0]\n"
+		"proved: ring_all_reduce on 2 ranks; 6 steps, 4 messages, 2 slots per "
+		"connection\n");
+}
+
+static void test_variants(void **state)
+{
+	assert_int_equal(run("schedule ring_all_reduce -n 3 --unfused --rank 1"), 0);
+	says("recv_reduce ");
+	assert_null(strstr(output, "copy_send"));
+	assert_int_equal(run("schedule all_pairs_all_reduce -n 5 --in-place"), 0);
+	says("in place");
+	says("after lane 0");
+	assert_int_equal(run("schedule ring_all_reduce -n 300 --rank 299 --channels 2"), 0);
+	says("proved: ring_all_reduce on 300 ranks");
+}
+
+static void test_complaints(void **state)
+{
+	static const char *const wrong[][2] = {
+		{"schedule nope", "no algorithm is called nope"},
+		{"schedule ring_all_reduce -n 0", "-n must be"},
+		{"schedule ring_all_reduce -n 4 --rank 4", "--rank must be"},
+		{"schedule ring_all_reduce --channels 99", "--channels must be"},
+		{"schedule ring_all_reduce --what", "unknown argument"},
+		{"schedule ring_all_reduce ring_all_gather", "one algorithm at a time"},
+		{"nothing", "there is no command nothing"},
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_int_equal(run(wrong[i][0]), 2);
+		says(wrong[i][1]);
+	}
+}
+
+static void test_doctor(void **state)
+{
+	assert_int_equal(run("doctor"), 0);
+	says("HOCKET_SLOT_BYTES");
+	says("RDMA devices");
+	says("CUDA devices");
+	assert_int_equal(run("help"), 0);
+	says("schedule");
+	assert_int_equal(run("version"), 0);
+	says("hocket 0.");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_list),	 cmocka_unit_test(test_ring),
+		cmocka_unit_test(test_variants), cmocka_unit_test(test_complaints),
+		cmocka_unit_test(test_doctor),
+	};
+
+	if (argc != 2)
+		return 2;
+	hocket = argv[1];
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
