@@ -204,12 +204,15 @@ HOCKET_API hocketResult_t hocketAllGather(const void *sendbuff, void *recvbuff, 
 
 /* --- memory --- */
 
-/* Memory suited to communication: aligned to a page, zeroed. Free with hocketMemFree; NULL is fine
- * there. */
+/* Memory suited to communication: aligned to a page, zeroed, and where possible such that other
+ * ranks on this host can read it in place once it is registered. A child process made by fork does
+ * not have it. Free with hocketMemFree; NULL is fine there. */
 HOCKET_API hocketResult_t hocketMemAlloc(void **ptr, size_t size);
 HOCKET_API hocketResult_t hocketMemFree(void *ptr);
-/* Announces that buff (size bytes) will be used often with comm; *handle is for the deregistration.
- * Registered memory gives the same results as any other. */
+/* Announces that buff (size bytes) will be used often with comm; *handle is for deregistration.
+ * Ranks on the same host then read it in place instead of having it copied, if it came from
+ * hocketMemAlloc; other memory may be registered too, and is copied as ever. Results are the same.
+ * Waits for comm's queued calls; deregister before freeing the memory. */
 HOCKET_API hocketResult_t hocketCommRegister(const hocketComm_t comm, void *buff, size_t size,
 					     void **handle);
 HOCKET_API hocketResult_t hocketCommDeregister(const hocketComm_t comm, void *handle);

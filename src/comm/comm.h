@@ -72,8 +72,10 @@ struct hk_premul {
 };
 
 struct hk_region {
-	void *base;
+	void *base; /* NULL: unused */
 	size_t bytes;
+	bool attached; /* its block is known to the transports */
+	struct hk_memory block;
 };
 
 struct hk_comm {

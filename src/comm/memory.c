@@ -1,83 +1,49 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory for buffers, and registration. Host memory needs none for shared memory or TCP, so that
- * registering records the range, for the transports that will need it, and checks its use.
+ * The public memory functions. Memory from hocketMemAlloc can be mapped by peers on the same host;
+ * once registered with a communicator its transports may read it in place instead of copying. Other
+ * memory can be registered too, and is copied as ever. Registered memory must not be freed.
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
+#include "arena.h"
 #include "comm.h"
-
-#define HUGE_PAGE ((size_t)2 << 20)
-
-struct block {
-	void *base;
-	size_t bytes;
-	struct block *next;
-};
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct block *blocks;
 
 hocketResult_t hocketMemAlloc(void **ptr, size_t size)
 {
-	size_t bytes = size ? (size + 4095) & ~(size_t)4095 : 4096;
-	struct block *b;
-	void *p;
-
 	if (!ptr)
 		return hk_result(hk_fail_quiet(EINVAL, "hocketMemAlloc: ptr is NULL"));
-	if (bytes < size)
-		return hk_result(
-			hk_fail_quiet(EOVERFLOW, "hocketMemAlloc: %zu bytes are too many", size));
-	b = malloc(sizeof(*b));
-	p = b ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-	      : MAP_FAILED;
-	if (p == MAP_FAILED) {
-		free(b);
-		return hk_result(hk_fail(ENOMEM, "hocketMemAlloc: no memory for %zu bytes", size));
-	}
-	if (bytes >= HUGE_PAGE)
-		madvise(p, bytes, MADV_HUGEPAGE); /* a wish; what is refused costs speed only */
-	*b = (struct block){p, bytes, NULL};
-	pthread_mutex_lock(&lock);
-	b->next = blocks;
-	blocks = b;
-	pthread_mutex_unlock(&lock);
-	*ptr = p;
-	return hocketSuccess;
+	return hk_result(hk_arena_alloc(size, ptr));
 }
 
 hocketResult_t hocketMemFree(void *ptr)
 {
-	struct block *b = NULL;
-
-	if (!ptr)
+	if (!ptr || hk_arena_free(ptr) == 0)
 		return hocketSuccess;
-	pthread_mutex_lock(&lock);
-	for (struct block **at = &blocks; *at; at = &(*at)->next) {
-		if ((*at)->base == ptr) {
-			b = *at;
-			*at = b->next;
-			break;
-		}
+	return hk_result(hk_fail_quiet(
+		EINVAL, "hocketMemFree: %p did not come from hocketMemAlloc, or was freed already",
+		ptr));
+}
+
+static int attach(struct hk_comm *c, struct hk_region *r)
+{
+	r->attached = hk_arena_find(r->base, r->bytes, &r->block);
+	for (unsigned i = 0; r->attached && i < c->nendpoints; i++) {
+		int err;
+
+		if (!c->endpoints[i])
+			continue;
+		err = c->endpoints[i]->transport->attach(c->endpoints[i], &r->block);
+		if (err)
+			return err;
 	}
-	pthread_mutex_unlock(&lock);
-	if (!b)
-		return hk_result(
-			hk_fail_quiet(EINVAL,
-				      "hocketMemFree: %p did not come from hocketMemAlloc, or "
-				      "was freed already",
-				      ptr));
-	munmap(b->base, b->bytes);
-	free(b);
-	return hocketSuccess;
+	return 0;
 }
 
 static int add_region(struct hk_comm *c, void *buff, size_t size, void **handle)
 {
+	int err;
+
 	if (!buff || !size || !handle)
 		return hk_fail_quiet(EINVAL, "hocketCommRegister: %s",
 				     !buff   ? "buff is NULL"
@@ -86,7 +52,12 @@ static int add_region(struct hk_comm *c, void *buff, size_t size, void **handle)
 	for (unsigned i = 0; i < HK_MAX_REGIONS; i++) {
 		if (c->regions[i].base)
 			continue;
-		c->regions[i] = (struct hk_region){buff, size};
+		c->regions[i] = (struct hk_region){.base = buff, .bytes = size};
+		err = attach(c, &c->regions[i]);
+		if (err) {
+			c->regions[i].base = NULL;
+			return err;
+		}
 		*handle = &c->regions[i];
 		return 0;
 	}
@@ -105,10 +76,14 @@ static int drop_region(struct hk_comm *c, void *handle)
 				     "hocketCommDeregister: %p is no registration of this "
 				     "communicator",
 				     handle);
-	*r = (struct hk_region){NULL, 0};
+	for (unsigned i = 0; r->attached && i < c->nendpoints; i++)
+		if (c->endpoints[i])
+			c->endpoints[i]->transport->detach(c->endpoints[i], &r->block);
+	*r = (struct hk_region){.base = NULL};
 	return 0;
 }
 
+/* The transports' tables are the hot path's: nothing may run while they change. */
 hocketResult_t hocketCommRegister(const hocketComm_t comm, void *buff, size_t size, void **handle)
 {
 	struct hk_comm *c = hk_handle_enter(comm);
@@ -116,6 +91,7 @@ hocketResult_t hocketCommRegister(const hocketComm_t comm, void *buff, size_t si
 
 	if (!c)
 		return hocketInvalidArgument;
+	hk_comm_quiesce(c);
 	err = add_region(c, buff, size, handle);
 	hk_handle_leave(comm);
 	return hk_result(err);
@@ -128,6 +104,7 @@ hocketResult_t hocketCommDeregister(const hocketComm_t comm, void *handle)
 
 	if (!c)
 		return hocketInvalidArgument;
+	hk_comm_quiesce(c);
 	err = drop_region(c, handle);
 	hk_handle_leave(comm);
 	return hk_result(err);

@@ -162,7 +162,8 @@ static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_
 
 	switch (st->op) {
 	case HK_SEND:
-		copy_piece(plan, st, st->send->bypass, s.length, src, slot);
+		if (slot) /* else it is lent */
+			copy_piece(plan, st, st->send->bypass, s.length, src, slot);
 		break;
 	case HK_RECV:
 		store(plan, plan->nt && st->dst_buf == HK_OUT, dst, received, bytes);
@@ -174,7 +175,10 @@ static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_
 		reduce_local(plan, st, s.length, src, dst);
 		break;
 	case HK_RECV_COPY_SEND:
-		forward_piece(plan, st->send->bypass, bytes, received, slot, dst);
+		if (slot)
+			forward_piece(plan, st->send->bypass, bytes, received, slot, dst);
+		else
+			store(plan, plan->nt, dst, received, bytes);
 		break;
 	default: /* the three that receive and reduce */
 		reduce_piece(plan, st, s.length, src, received, slot, dst);
@@ -207,11 +211,26 @@ static inline size_t step_elems(const struct hk_plan *plan, const struct plan_st
 	return n;
 }
 
+/* Where what the step sends lies and may be lent from, or NULL if it goes through a slot. */
+static inline const void *to_lend(const struct hk_plan *plan, const struct plan_step *st,
+				  uint32_t tile, size_t bytes)
+{
+	const void *at;
+
+	if (!st->lendable || (plan->call.scalar && st->op == HK_SEND && st->src_buf == HK_IN))
+		return NULL;
+	if (st->op == HK_SEND)
+		at = place(plan, st->src_buf, st->src, span_of(plan, st->src, tile));
+	else
+		at = place(plan, st->dst_buf, st->dst, span_of(plan, st->dst, tile));
+	return st->send->ops->lends(st->send, at, (uint32_t)bytes) ? at : NULL;
+}
+
 /* 1: the step went; 0: not yet; negative: an error. */
 static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uint32_t tile)
 {
 	uint32_t chunk = st->src_buf ? st->src : st->dst;
-	const void *received = NULL;
+	const void *received = NULL, *lent = NULL;
 	void *slot = NULL;
 	uint32_t got, mark;
 	size_t bytes, at = 0;
@@ -226,9 +245,12 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 	}
 	bytes = step_elems(plan, st, chunk, tile) * plan->esize;
 	if (st->does & HK_DOES_SEND) {
-		r = st->send->ops->reserve(st->send, (uint32_t)bytes, &slot);
+		lent = to_lend(plan, st, tile, bytes);
+		r = st->send->ops->reserve(st->send, lent ? 0 : (uint32_t)bytes, &slot);
 		if (r <= 0)
 			return r;
+		if (lent)
+			slot = NULL;
 	}
 	if ((st->does & HK_DOES_RECV) && (mark != plan->call.mark || got != bytes))
 		return mismatch(plan, st, mark, got, bytes);
@@ -240,10 +262,11 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 				   slot ? (uint8_t *)slot + at : NULL);
 		at += s.length * plan->esize;
 	}
-	if (slot) {
+	if (st->does & HK_DOES_SEND) {
 		plan->sent_messages++;
 		plan->sent_bytes += bytes;
-		r = st->send->ops->commit(st->send, (uint32_t)bytes, plan->call.mark);
+		r = lent ? st->send->ops->lend(st->send, lent, (uint32_t)bytes, plan->call.mark)
+			 : st->send->ops->commit(st->send, (uint32_t)bytes, plan->call.mark);
 		if (r < 0)
 			return r;
 	}

@@ -152,6 +152,10 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 	err = bind(plan, binder);
 	if (err)
 		goto fail;
+	for (uint32_t l = 0; l < prog->nlanes; l++)
+		for (uint32_t i = 0; i < prog->lanes[l].nsteps; i++)
+			plan->steps[prog->lanes[l].first + i].lendable =
+				hk_plan_lendable(p, prog, l, i);
 	*out = plan;
 	return 0;
 fail:

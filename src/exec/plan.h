@@ -16,6 +16,7 @@ struct plan_dep {
 /* A schedule's step with its names resolved. */
 struct plan_step {
 	uint8_t op, flags, does, src_buf, dst_buf;
+	bool lendable; /* what it sends stays where it is, unchanged, to the call's end */
 	uint16_t nchunks, ndeps;
 	uint32_t src, dst;
 	struct hk_send *send;
@@ -64,6 +65,10 @@ struct hk_plan {
 	size_t memory;
 	uint64_t sent_messages, sent_bytes;
 };
+
+/* Whether step `at` of `lane` sends one chunk of IN or OUT that no later step changes. */
+bool hk_plan_lendable(const struct hk_problem *p, const struct hk_program *prog, uint32_t lane,
+		      uint32_t at);
 
 /* Results are reduced and copied on in blocks that stay in the first-level cache in between. */
 #define PLAN_BLOCK 8192u

@@ -27,6 +27,7 @@ enum end { SEND_END, RECV_END };
 
 struct message {
 	uint32_t bytes, mark;
+	const void *lent; /* where it is, if not in its slot */
 };
 
 struct conn {
@@ -62,6 +63,7 @@ struct loop_send {
 	struct conn *conn;
 	uint64_t random;
 	uint64_t committed; /* as the ring counts: without those that were dropped */
+	uint64_t lent;	    /* as committed was after the last message that was lent */
 	uint64_t message;   /* number of the next message */
 	uint32_t refusals;  /* still due before the next message */
 	bool reserved;
@@ -170,7 +172,8 @@ static enum hk_loop_hit_kind hit_of(const struct loop_send *s)
 	return HK_LOOP_NONE;
 }
 
-static int loop_commit(struct hk_send *base, uint32_t bytes, uint32_t mark)
+/* Sends a message that lies in its slot, or is lent. */
+static int send_message(struct hk_send *base, const void *lent, uint32_t bytes, uint32_t mark)
 {
 	struct loop_send *s = (struct loop_send *)base;
 	struct conn *c = s->conn;
@@ -197,9 +200,35 @@ static int loop_commit(struct hk_send *base, uint32_t bytes, uint32_t mark)
 		bytes = bytes ? bytes - 1 : 1;
 	if (hit == HK_LOOP_MARK)
 		mark ^= UINT32_C(1) << draw_up_to(&s->random, 31);
-	c->messages[s->committed % c->slots] = (struct message){bytes, mark};
+	c->messages[s->committed % c->slots] = (struct message){bytes, mark, lent};
 	atomic_store_explicit(&c->committed, ++s->committed, memory_order_release);
+	if (lent)
+		s->lent = s->committed;
 	return 0;
+}
+
+static int loop_commit(struct hk_send *base, uint32_t bytes, uint32_t mark)
+{
+	return send_message(base, NULL, bytes, mark);
+}
+
+static bool loop_lends(struct hk_send *base, const void *data, uint32_t bytes)
+{
+	return ((struct loop_send *)base)->faults->lend;
+}
+
+static int loop_lend(struct hk_send *base, const void *data, uint32_t bytes, uint32_t mark)
+{
+	return send_message(base, data, bytes, mark);
+}
+
+static int loop_flush(struct hk_send *base)
+{
+	struct loop_send *s = (struct loop_send *)base;
+
+	if (s->error)
+		return s->error;
+	return atomic_load_explicit(&s->conn->released, memory_order_acquire) >= s->lent;
 }
 
 static int loop_peek(struct hk_recv *base, const void **data, uint32_t *bytes, uint32_t *mark)
@@ -226,7 +255,7 @@ static int loop_peek(struct hk_recv *base, const void **data, uint32_t *bytes, u
 		r->peeked = true;
 	}
 	m = &c->messages[r->released % c->slots];
-	*data = c->data + r->released % c->slots * c->slot_bytes;
+	*data = m->lent ? m->lent : c->data + r->released % c->slots * c->slot_bytes;
 	*bytes = m->bytes;
 	*mark = m->mark;
 	return 1;
@@ -252,7 +281,9 @@ static int loop_release(struct hk_recv *base)
 static const struct hk_send_ops send_ops = {
 	.reserve = loop_reserve,
 	.commit = loop_commit,
-	.flush = hk_flush_done,
+	.lends = loop_lends,
+	.lend = loop_lend,
+	.flush = loop_flush,
 };
 static const struct hk_recv_ops recv_ops = {
 	.peek = loop_peek,
@@ -486,6 +517,8 @@ const struct hk_transport hk_transport_loop = {
 	.reach = loop_reach,
 	.connect_send = loop_connect_send,
 	.connect_recv = loop_connect_recv,
+	.attach = hk_attach_none,
+	.detach = hk_detach_none,
 	.arm = hk_arm_none,
 	.wait = loop_wait,
 	.memory = loop_memory,

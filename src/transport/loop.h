@@ -11,6 +11,7 @@
 #ifndef HK_TRANSPORT_LOOP_H
 #define HK_TRANSPORT_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum hk_loop_hit_kind {
@@ -42,6 +43,8 @@ struct hk_loop_faults {
 	uint32_t max_slots;
 	/* Reserve refuses 0 to max_refusals times before each message. */
 	uint32_t max_refusals;
+	/* Not a fault: whatever the executor would lend is lent, and read where it lies. */
+	bool lend;
 	struct hk_loop_hit hits[HK_LOOP_HITS];
 };
 

@@ -25,6 +25,11 @@
  * released count). One large message in PROBE goes the other way, so that the choice follows when
  * the system moves a rank.
  *
+ * Lending. A message in registered memory need not be copied to a slot: its header then says where
+ * it is in the file that holds all of the sender's registered memory, and the receiver reads it
+ * there, through a mapping that it keeps. The sender's flush waits until all that was lent has been
+ * released.
+ *
  * Sleeping. A rank that waits long arms its bell (a word in its segment) and sleeps on it as a
  * futex. A sender stores a message and then loads the bell; a sleeper stores the bell and then
  * loads the messages. One of the two needs a full barrier between its store and its load, or both
@@ -52,12 +57,16 @@ extern const struct hk_transport hk_transport_shm;
 
 #define PAGE	       4096u
 #define TAG	       0x73686d00u /* what the segment is published under */
+#define FILE_TAG       0x73686e00u /* what the file of registered memory is published under */
+#define MAX_REGIONS    64u	   /* more are copied */
+#define MAX_MAPS       16u	   /* regions of one peer mapped at a time */
 #define ADDR_MAGIC     0x6d656d2d6b636f68ull
 #define INLINE_BYTES   48u
 #define HEADER_STRIDE  128u /* two lines: some processors prefetch lines in pairs */
 #define HEADERS_AT     512u
 #define MAX_SLOTS      ((PAGE - HEADERS_AT) / HEADER_STRIDE)
 #define LARGE_BYTES    4096u /* from here on a message is measured */
+#define LEND_BYTES     8192u /* less is faster copied than waited for */
 #define PROBE	       64u
 #define SHORT_SLEEP_NS 500000 /* where nothing orders a sleeper's look with a sender's */
 
@@ -76,7 +85,13 @@ struct shm_header {
 };
 _Static_assert(sizeof(struct shm_header) == 64, "a header is one cache line");
 
-enum { WAY_CACHED, WAY_BYPASS, NWAYS };
+enum { WAY_CACHED, WAY_BYPASS, NWAYS, WAY_LENT = NWAYS };
+
+/* In the header of a lent message: where it is in the sender's file. */
+struct shm_loan {
+	uint64_t region, region_bytes; /* what to map */
+	uint64_t at;		       /* from the region's start */
+};
 
 /* First line of a control page; only the receiver writes it. */
 struct shm_credit {
@@ -100,8 +115,10 @@ struct shm_send {
 	struct shm_send *next;
 	uint32_t way, large; /* way of this message; large messages so far */
 	uint32_t write_cost[NWAYS];
-	uint64_t since;		     /* when its slot was reserved */
-	uint8_t small[INLINE_BYTES]; /* a small message until it is committed */
+	uint64_t since;			 /* when its slot was reserved */
+	uint32_t lent;			 /* number of the last message that was lent */
+	const struct hk_memory *lending; /* region of what is about to be lent */
+	uint8_t small[INLINE_BYTES];	 /* a small message until it is committed */
 };
 
 struct shm_recv {
@@ -116,9 +133,19 @@ struct shm_recv {
 	struct shm_recv *next;
 };
 
+/* A region of a peer's file, mapped when a message in it first came. */
+struct shm_map {
+	uint64_t region, bytes;
+	uint8_t *base;
+};
+
 struct shm_peer {
 	int fd;
 	struct shm_bell *bell;
+	int file; /* the peer's registered memory, -1: not fetched */
+	uint64_t file_bytes;
+	unsigned next_map; /* to be replaced */
+	struct shm_map maps[MAX_MAPS];
 };
 
 struct shm_endpoint {
@@ -131,6 +158,9 @@ struct shm_endpoint {
 	struct shm_peer *peers;
 	struct shm_send *sends;
 	struct shm_recv *recvs;
+	struct hk_memory regions[MAX_REGIONS]; /* own registered memory */
+	unsigned nregions;
+	bool file_published;
 };
 
 static struct shm_endpoint *endpoint(struct hk_endpoint *ep)
@@ -224,6 +254,15 @@ static int shm_reserve(struct hk_send *send, uint32_t bytes, void **slot)
 	return 1;
 }
 
+/* Makes the header's message visible, and goes on to the next slot. */
+static inline void publish_header(struct shm_send *s, struct shm_header *h)
+{
+	atomic_store_explicit(&h->seq, ++s->sent, memory_order_release);
+	s->index = s->index + 1 == s->s.slots ? 0 : s->index + 1;
+	s->header = header(&s->region, s->index);
+	ring_if_armed(s->bell);
+}
+
 static int shm_commit(struct hk_send *send, uint32_t bytes, uint32_t mark)
 {
 	struct shm_send *s = (struct shm_send *)send;
@@ -233,16 +272,136 @@ static int shm_commit(struct hk_send *send, uint32_t bytes, uint32_t mark)
 		memcpy(h->small, s->small, INLINE_BYTES);
 	h->bytes = bytes;
 	h->mark = mark;
+	h->way = WAY_CACHED;
 	if (bytes >= LARGE_BYTES) {
 		h->way = s->way;
 		s->write_cost[s->way] =
 			average(s->write_cost[s->way], hk_ticks() - s->since, bytes);
 	}
-	atomic_store_explicit(&h->seq, ++s->sent, memory_order_release);
-	s->index = s->index + 1 == s->s.slots ? 0 : s->index + 1;
-	s->header = header(&s->region, s->index);
-	ring_if_armed(s->bell);
+	publish_header(s, h);
 	return 0;
+}
+
+static bool shm_lends(struct hk_send *send, const void *data, uint32_t bytes)
+{
+	struct shm_send *s = (struct shm_send *)send;
+	const struct shm_endpoint *e = endpoint(send->ep);
+	uintptr_t at = (uintptr_t)data;
+
+	if (bytes < LEND_BYTES)
+		return false;
+	for (unsigned i = 0; i < e->nregions; i++) {
+		uintptr_t base = (uintptr_t)e->regions[i].base;
+
+		if (at < base || at - base > e->regions[i].bytes ||
+		    bytes > e->regions[i].bytes - (at - base))
+			continue;
+		s->lending = &e->regions[i];
+		return true;
+	}
+	return false;
+}
+
+static int shm_lend(struct hk_send *send, const void *data, uint32_t bytes, uint32_t mark)
+{
+	struct shm_send *s = (struct shm_send *)send;
+	struct shm_header *h = s->header;
+	struct shm_loan loan = {s->lending->offset, s->lending->bytes,
+				(uintptr_t)data - (uintptr_t)s->lending->base};
+
+	memcpy(h->small, &loan, sizeof(loan));
+	h->bytes = bytes;
+	h->mark = mark;
+	h->way = WAY_LENT;
+	publish_header(s, h);
+	s->lent = s->sent;
+	return 0;
+}
+
+static int shm_flush(struct hk_send *send)
+{
+	struct shm_send *s = (struct shm_send *)send;
+
+	if ((int32_t)(s->released - s->lent) >= 0)
+		return 1;
+	s->released = atomic_load_explicit(&credit(&s->region)->released, memory_order_acquire);
+	return (int32_t)(s->released - s->lent) >= 0;
+}
+
+/* --- lent messages, as the receiver finds them --- */
+
+/* Gets the peer's file of registered memory, once. */
+static int open_file(struct shm_endpoint *e, int peer)
+{
+	struct shm_peer *p = &e->peers[peer];
+	struct stat st;
+	int fd, err;
+
+	if (p->file >= 0)
+		return 0;
+	err = e->env.wire->ops->fetch(e->env.wire, peer, FILE_TAG, &fd);
+	if (err)
+		return err;
+	if (fstat(fd, &st) < 0) {
+		err = hk_fail(errno, "rank %d's registered memory can't be used: %s", peer,
+			      strerror(errno));
+		close(fd);
+		return err;
+	}
+	p->file = fd;
+	p->file_bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int __attribute__((cold, noinline))
+map_loan(struct shm_endpoint *e, int peer, const struct shm_loan *loan, struct shm_map **map)
+{
+	struct shm_peer *p = &e->peers[peer];
+	struct shm_map *m = &p->maps[p->next_map];
+	int err = open_file(e, peer);
+	void *base;
+
+	if (err)
+		return err;
+	if (loan->region > p->file_bytes || loan->region_bytes > p->file_bytes - loan->region ||
+	    loan->region % PAGE || !loan->region_bytes)
+		return hk_fail(HK_EWIRE, "rank %d lends memory that it does not have", peer);
+	base = mmap(NULL, loan->region_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, p->file,
+		    (off_t)loan->region);
+	if (base == MAP_FAILED)
+		return hk_fail(errno, "mapping %llu bytes of rank %d's memory failed: %s",
+			       (unsigned long long)loan->region_bytes, peer, strerror(errno));
+	if (m->base)
+		munmap(m->base, m->bytes);
+	*m = (struct shm_map){loan->region, loan->region_bytes, base};
+	p->next_map = (p->next_map + 1) % MAX_MAPS;
+	*map = m;
+	return 0;
+}
+
+static int find_loan(struct shm_recv *r, const struct shm_header *h, uint32_t bytes,
+		     const void **data)
+{
+	struct shm_endpoint *e = endpoint(r->r.ep);
+	struct shm_peer *p = &e->peers[r->r.peer];
+	struct shm_map *map = NULL;
+	struct shm_loan loan;
+	int err;
+
+	memcpy(&loan, h->small, sizeof(loan));
+	if (loan.at > loan.region_bytes || bytes > loan.region_bytes - loan.at)
+		return hk_fail(HK_EWIRE, "rank %d lends bytes outside of its region", r->r.peer);
+	for (unsigned i = 0; i < MAX_MAPS && !map; i++)
+		if (p->maps[i].base && p->maps[i].region == loan.region &&
+		    p->maps[i].bytes == loan.region_bytes)
+			map = &p->maps[i];
+	if (!map) {
+		err = map_loan(e, r->r.peer, &loan, &map);
+		if (err)
+			return err;
+	}
+	*data = map->base + loan.at;
+	return 1;
 }
 
 static int __attribute__((cold, noinline)) bad_length(struct shm_recv *r, uint32_t bytes)
@@ -264,6 +423,12 @@ static int shm_peek(struct hk_recv *recv, const void **data, uint32_t *bytes, ui
 	n = h->bytes;
 	if (__builtin_expect(n > r->r.slot_bytes, 0))
 		return bad_length(r, n);
+	if (__builtin_expect(h->way == WAY_LENT, 0)) {
+		r->bytes = 0; /* nothing to measure */
+		*bytes = n;
+		*mark = h->mark;
+		return find_loan(r, h, n, data);
+	}
 	*data = n <= INLINE_BYTES ? h->small : r->region.slots + (size_t)r->index * r->r.slot_bytes;
 	*bytes = n;
 	*mark = h->mark;
@@ -294,7 +459,9 @@ static int shm_release(struct hk_recv *recv)
 static const struct hk_send_ops send_ops = {
 	.reserve = shm_reserve,
 	.commit = shm_commit,
-	.flush = hk_flush_done,
+	.lends = shm_lends,
+	.lend = shm_lend,
+	.flush = shm_flush,
 };
 
 static const struct hk_recv_ops recv_ops = {
@@ -375,6 +542,8 @@ static int shm_open_endpoint(const struct hk_endpoint_env *env, struct hk_endpoi
 		err = -ENOMEM;
 		goto free_endpoint;
 	}
+	for (int i = 0; i < env->nranks; i++)
+		e->peers[i].file = -1;
 	err = create_segment(e);
 	if (err)
 		goto free_peers;
@@ -512,6 +681,35 @@ static int shm_connect_recv(struct hk_endpoint *ep, int peer, uint32_t channel,
 	return 0;
 }
 
+static int shm_attach(struct hk_endpoint *ep, const struct hk_memory *m)
+{
+	struct shm_endpoint *e = endpoint(ep);
+	int err;
+
+	if (e->nregions == MAX_REGIONS)
+		return 0; /* what is beyond is copied */
+	if (!e->file_published) {
+		err = e->env.wire->ops->publish(e->env.wire, FILE_TAG, m->fd);
+		if (err)
+			return err;
+		e->file_published = true;
+	}
+	e->regions[e->nregions++] = *m;
+	return 0;
+}
+
+static void shm_detach(struct hk_endpoint *ep, const struct hk_memory *m)
+{
+	struct shm_endpoint *e = endpoint(ep);
+
+	for (unsigned i = 0; i < e->nregions; i++) {
+		if (e->regions[i].base != m->base || e->regions[i].bytes != m->bytes)
+			continue;
+		e->regions[i] = e->regions[--e->nregions];
+		return;
+	}
+}
+
 static size_t shm_memory(struct hk_endpoint *ep)
 {
 	struct shm_endpoint *e = endpoint(ep);
@@ -526,6 +724,15 @@ static size_t shm_memory(struct hk_endpoint *ep)
 	for (struct shm_recv *r = e->recvs; r; r = r->next)
 		bytes += sizeof(*r);
 	return bytes;
+}
+
+static void close_file(struct shm_peer *p)
+{
+	for (unsigned i = 0; i < MAX_MAPS; i++)
+		if (p->maps[i].base)
+			munmap(p->maps[i].base, p->maps[i].bytes);
+	if (p->file >= 0)
+		close(p->file);
 }
 
 static void shm_close(struct hk_endpoint *ep)
@@ -549,6 +756,7 @@ static void shm_close(struct hk_endpoint *ep)
 		free(r);
 	}
 	for (int i = 0; i < ep->nranks; i++) {
+		close_file(&e->peers[i]);
 		if (!e->peers[i].bell)
 			continue;
 		munmap(e->peers[i].bell, PAGE);
@@ -566,6 +774,8 @@ const struct hk_transport hk_transport_shm = {
 	.reach = shm_reach,
 	.connect_send = shm_connect_send,
 	.connect_recv = shm_connect_recv,
+	.attach = shm_attach,
+	.detach = shm_detach,
 	.arm = shm_arm,
 	.wait = shm_wait,
 	.memory = shm_memory,

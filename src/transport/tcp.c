@@ -297,6 +297,8 @@ static int tcp_release(struct hk_recv *base)
 static const struct hk_send_ops send_ops = {
 	.reserve = tcp_reserve,
 	.commit = tcp_commit,
+	.lends = hk_lends_never,
+	.lend = hk_lend_none,
 	.flush = tcp_flush,
 };
 static const struct hk_recv_ops recv_ops = {
@@ -537,6 +539,8 @@ const struct hk_transport hk_transport_tcp = {
 	.reach = tcp_reach,
 	.connect_send = tcp_connect_send,
 	.connect_recv = tcp_connect_recv,
+	.attach = hk_attach_none,
+	.detach = hk_detach_none,
 	.arm = hk_arm_none,
 	.wait = tcp_wait,
 	.memory = tcp_memory,

@@ -6,8 +6,11 @@
  */
 #include "transport.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
+
+#include "error.h"
 
 /* Long enough to leave the core to others, short enough not to show beside a wake-up. */
 #define NAP_NS 50000
@@ -18,6 +21,25 @@ const struct hk_transport *hk_transport_find(const char *name)
 		if (!strcmp(hk_transports[i]->name, name))
 			return hk_transports[i];
 	return NULL;
+}
+
+int hk_attach_none(struct hk_endpoint *ep, const struct hk_memory *m)
+{
+	return 0;
+}
+
+void hk_detach_none(struct hk_endpoint *ep, const struct hk_memory *m)
+{
+}
+
+bool hk_lends_never(struct hk_send *s, const void *data, uint32_t bytes)
+{
+	return false;
+}
+
+int hk_lend_none(struct hk_send *s, const void *data, uint32_t bytes, uint32_t mark)
+{
+	return hk_fail(ENOTSUP, "%s lends nothing", s->ep->transport->name);
 }
 
 void hk_arm_none(struct hk_endpoint *ep)

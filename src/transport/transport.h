@@ -64,6 +64,15 @@ struct hk_cost {
 	double ns_per_byte; /* of a long one */
 };
 
+/* Registered memory that other processes of this host can map: a range of a file. All of a
+ * process's registered memory is in one file. */
+struct hk_memory {
+	void *base;
+	size_t bytes;
+	int fd;
+	uint64_t offset;
+};
+
 struct hk_endpoint;
 struct hk_send;
 struct hk_recv;
@@ -84,6 +93,10 @@ struct hk_transport {
 			    const struct hk_addr *addr, struct hk_send **conn);
 	int (*connect_recv)(struct hk_endpoint *ep, int peer, uint32_t channel,
 			    const struct hk_addr *addr, struct hk_recv **conn);
+	/* Messages in m may be lent from now on, and until detach. Default: hk_attach_none. */
+	int (*attach)(struct hk_endpoint *ep, const struct hk_memory *m);
+	/* Default: hk_detach_none. */
+	void (*detach)(struct hk_endpoint *ep, const struct hk_memory *m);
 	/* From now on an arrival or a freed slot makes the next wait return at once; the caller
 	 * polls once more between arm and wait. Default: hk_arm_none, for transports whose wait
 	 * looks. */
@@ -109,8 +122,13 @@ struct hk_send_ops {
 	int (*reserve)(struct hk_send *s, uint32_t bytes, void **slot);
 	/* Sends the reserved slot. `mark` travels with it. 0 or a negative code. */
 	int (*commit)(struct hk_send *s, uint32_t bytes, uint32_t mark);
-	/* 1 when nothing committed still needs this process to call the library; 0 not yet.
-	 * Default: hk_flush_done. */
+	/* Whether these bytes can be sent without a copy, the receiver reading them where they are;
+	 * they must then stay as they are until flush says 1. Default: hk_lends_never. */
+	bool (*lends)(struct hk_send *s, const void *data, uint32_t bytes);
+	/* As commit, after a reserve of 0 bytes, for bytes that it lends. Default: hk_lend_none. */
+	int (*lend)(struct hk_send *s, const void *data, uint32_t bytes, uint32_t mark);
+	/* 1 when nothing committed still needs this process to call the library, and nothing lent
+	 * is still to be read; 0 not yet. Default: hk_flush_done. */
 	int (*flush)(struct hk_send *s);
 };
 
@@ -145,8 +163,12 @@ extern const unsigned hk_ntransports;
 const struct hk_transport *hk_transport_find(const char *name);
 
 /* Named defaults. */
+int hk_attach_none(struct hk_endpoint *ep, const struct hk_memory *m);
+void hk_detach_none(struct hk_endpoint *ep, const struct hk_memory *m);
 void hk_arm_none(struct hk_endpoint *ep);
 void hk_wait_nap(struct hk_endpoint *ep, int64_t timeout_ns);
+bool hk_lends_never(struct hk_send *s, const void *data, uint32_t bytes);
+int hk_lend_none(struct hk_send *s, const void *data, uint32_t bytes, uint32_t mark);
 int hk_flush_done(struct hk_send *s);
 
 #endif

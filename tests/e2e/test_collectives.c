@@ -329,12 +329,62 @@ static void run_small_slots(struct rank *r)
 	OK(hocketCommDestroy(comm));
 }
 
+/* Registered memory is read in place by the peers: several regions, sub-ranges, use after
+ * deregistration, blocks freed and made again. */
+static void run_registered(struct rank *r)
+{
+	static const size_t some[] = {1, 5000, 100003, (1 << 20) + 1};
+	hocketComm_t comm = e2e_init(r, NULL);
+
+	for (int round = 0; round < 12; round++) {
+		size_t count = some[round % 4], skip = (size_t)round;
+		float *in, *out;
+		void *handles[2];
+
+		OK(hocketMemAlloc((void **)&in, (count + skip) * sizeof(*in)));
+		OK(hocketMemAlloc((void **)&out, (count + skip) * sizeof(*out)));
+		OK(hocketCommRegister(comm, in, (count + skip) * sizeof(*in), &handles[0]));
+		if (round % 3)
+			OK(hocketCommRegister(comm, out + skip, count * sizeof(*out), &handles[1]));
+		for (int call = 0; call < 4; call++) {
+			float *to = call % 2 ? in : out;
+
+			for (size_t i = 0; i < count; i++)
+				in[skip + i] = (float)(input(r->rank, i, hocketSum) + call);
+			OK(hocketAllReduce(in + skip, to + skip, count, hocketFloat32, hocketSum,
+					   comm, NULL));
+			for (size_t i = 0; i < count; i++)
+				CHECK((double)to[skip + i] ==
+				      expected(r->nranks, i, hocketSum) + call * r->nranks);
+		}
+		OK(hocketCommDeregister(comm, handles[0]));
+		if (round % 3)
+			OK(hocketCommDeregister(comm, handles[1]));
+		OK(hocketMemFree(in));
+		OK(hocketMemFree(out));
+	}
+	OK(hocketCommDestroy(comm));
+}
+
+/* Ranks act as if on two hosts: shared memory within one, TCP between them. */
+static void run_two_hosts(struct rank *r)
+{
+	hocketComm_t comm;
+
+	setenv("HOCKET_HOST_ID", r->rank % 2 ? "odd" : "even", 1);
+	comm = e2e_init(r, NULL);
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		all_reduce_once(r, comm, counts[i], hocketFloat32, hocketSum, i % 2);
+	OK(hocketCommDestroy(comm));
+}
+
 static const struct scenario scenarios[] = {
 	{"counts", run_counts},		  {"types", run_types},
 	{"premul", run_premul},		  {"scatter_gather", run_scatter_gather},
 	{"several", run_several},	  {"threads", run_threads},
 	{"streams", run_streams},	  {"same_bits", run_same_bits},
-	{"small_slots", run_small_slots}, {NULL, NULL}};
+	{"small_slots", run_small_slots}, {"registered", run_registered},
+	{"two_hosts", run_two_hosts},	  {NULL, NULL}};
 
 static const int sizes[] = {1, 2, 3, 4, 5, 7, 8};
 #define NSIZES (sizeof(sizes) / sizeof(sizes[0]))
@@ -396,6 +446,24 @@ static void test_small_slots(void **state)
 	for_sizes("small_slots");
 }
 
+static void test_registered(void **state)
+{
+	static const char *const names[] = {"two_shot_all_reduce", "ring_all_reduce"};
+
+	for_sizes("registered");
+	for (size_t i = 0; i < 2; i++) {
+		setenv("HOCKET_ALGO", names[i], 1);
+		e2e_run("registered", 4, -1);
+	}
+	unsetenv("HOCKET_ALGO");
+}
+
+static void test_two_hosts(void **state)
+{
+	e2e_run("two_hosts", 2, -1);
+	e2e_run("two_hosts", 5, -1);
+}
+
 /* Over TCP sockets, and with each rank pretending to be on a host of its own. */
 static void test_tcp(void **state)
 {
@@ -429,7 +497,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_several),	    cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_streams),	    cmocka_unit_test(test_same_bits),
 		cmocka_unit_test(test_small_slots), cmocka_unit_test(test_tcp),
-		cmocka_unit_test(test_algorithms),
+		cmocka_unit_test(test_algorithms),  cmocka_unit_test(test_registered),
+		cmocka_unit_test(test_two_hosts),
 	};
 
 	e2e_main(argc, argv, scenarios);

@@ -17,6 +17,7 @@
 #include "error.h"
 #include "exec.h"
 #include "loop.h"
+#include "plan.h"
 
 #define MAX_RANKS  9
 #define SLOT_BYTES 4096u
@@ -254,6 +255,45 @@ static void test_refusals(void **state)
 	for_all(&faults, 3);
 }
 
+/* Whatever may be lent is read where it lies, late and in any order: a send that was wrongly taken
+ * for lendable would show changed data. */
+static void test_lending(void **state)
+{
+	for (uint64_t seed = 1; seed <= 4; seed++) {
+		struct hk_loop_faults faults = {.seed = seed, .max_delay = 40, .lend = true};
+
+		for_all(&faults, 2);
+	}
+}
+
+/* How many sends of rank 0's program may be lent. */
+static unsigned count_lendable(const char *name, int n, bool inplace)
+{
+	const struct hk_algo *algo = hk_algo_find(name);
+	struct hk_problem p = {.coll = algo->coll, .nranks = n, .channels = 1, .inplace = inplace};
+	struct hk_program *prog;
+	unsigned found = 0;
+
+	assert_int_equal(hk_algo_program(algo, &p, 0, true, &prog), 0);
+	for (uint32_t l = 0; l < prog->nlanes; l++)
+		for (uint32_t i = 0; i < prog->lanes[l].nsteps; i++)
+			found += hk_plan_lendable(&p, prog, l, i);
+	hk_program_free(prog);
+	return found;
+}
+
+static void test_lendable(void **state)
+{
+	/* both exchanges: IN is never written, and a rank's result is final when it sends it */
+	assert_int_equal(count_lendable("two_shot_all_reduce", 4, false), 6);
+	/* in place IN is overwritten by the results of others: the second exchange only */
+	assert_int_equal(count_lendable("two_shot_all_reduce", 4, true), 3);
+	/* the first send, the finished chunk, and those passed on; not the partial sums */
+	assert_int_equal(count_lendable("ring_all_reduce", 4, false), 4);
+	assert_int_equal(count_lendable("ring_all_reduce", 4, true), 3);
+	assert_int_equal(count_lendable("all_pairs_all_reduce", 4, true), 0);
+}
+
 /* A fault on one message of a ring of four: the code, and a sentence that says `word`. */
 static void one_fault(enum hk_loop_hit_kind kind, int want, const char *word)
 {
@@ -351,7 +391,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_algorithm), cmocka_unit_test(test_delays),
-		cmocka_unit_test(test_refusals),	cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_refusals),	cmocka_unit_test(test_lending),
+		cmocka_unit_test(test_lendable),	cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_deadline),	cmocka_unit_test(test_scalars),
 	};
 
