@@ -228,17 +228,20 @@ static void open_bench(struct bench *b, void *handles[2])
 		MPI_Abort(MPI_COMM_WORLD, 2);
 	must(b, hocketCommInitRank(&b->comm, b->launch.nprocs, id, b->launch.rank),
 	     "hocketCommInitRank");
+	if (b->o.registered) {
+		must(b, hocketMemAlloc((void **)&b->send, bytes), "hocketMemAlloc");
+		must(b, hocketMemAlloc((void **)&b->recv, bytes), "hocketMemAlloc");
+		must(b, hocketCommRegister(b->comm, b->send, bytes, &handles[0]),
+		     "hocketCommRegister");
+		must(b, hocketCommRegister(b->comm, b->recv, bytes, &handles[1]),
+		     "hocketCommRegister");
+		return;
+	}
 	b->send = aligned_alloc(4096, bytes);
 	b->recv = aligned_alloc(4096, bytes);
 	if (!b->send || !b->recv) {
 		fprintf(stderr, "no memory for buffers of %zu bytes\n", bytes);
 		MPI_Abort(MPI_COMM_WORLD, 2);
-	}
-	if (b->o.registered) {
-		must(b, hocketCommRegister(b->comm, b->send, bytes, &handles[0]),
-		     "hocketCommRegister");
-		must(b, hocketCommRegister(b->comm, b->recv, bytes, &handles[1]),
-		     "hocketCommRegister");
 	}
 }
 
@@ -249,6 +252,11 @@ static void close_bench(struct bench *b, void *handles[2])
 			must(b, hocketCommDeregister(b->comm, handles[i]), "hocketCommDeregister");
 	must(b, hocketCommDestroy(b->comm), "hocketCommDestroy");
 	b->comm = NULL;
+	if (b->o.registered) {
+		must(b, hocketMemFree(b->send), "hocketMemFree");
+		must(b, hocketMemFree(b->recv), "hocketMemFree");
+		return;
+	}
 	free(b->send);
 	free(b->recv);
 }

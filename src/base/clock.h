@@ -14,7 +14,7 @@ static inline int64_t hk_now_ns(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* A counter for short measurements, in units of its own: about a nanosecond or less each. */
+/* A counter for short measurements, in units of its own: less than a nanosecond to some tens. */
 static inline uint64_t hk_ticks(void)
 {
 #if defined(__x86_64__)

@@ -21,10 +21,11 @@
 
 #include "error.h"
 
-#define PAGE	   ((size_t)4096)
-#define HUGE_PAGE  ((size_t)2 << 20)
-#define FILE_BYTES ((uint64_t)1 << 42) /* of address space in the file; pages exist when touched   \
-					*/
+#define PAGE	  ((size_t)4096)
+#define HUGE_PAGE ((size_t)2 << 20)
+#define FILE_BYTES                                                                                 \
+	((uint64_t)1 << 42) /* of address space in the file; pages exist when touched              \
+			     */
 
 struct block {
 	struct block *next; /* by offset; those outside of the file come first */

@@ -48,6 +48,7 @@ struct race {
 	const struct hk_call *call;
 	struct attempt tries[HK_BOOT_ADDRS];
 	unsigned n;
+	int local; /* errno of a socket that could not even be made; 0: none */
 };
 
 static void rest(struct attempt *a, int why)
@@ -87,6 +88,10 @@ static void start(struct race *race, struct attempt *a)
 {
 	a->fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (a->fd < 0) {
+		/* Our own want, which waiting for the peer does not mend; an address family that
+		 * this host lacks is not. */
+		if (errno != EAFNOSUPPORT)
+			race->local = errno;
 		rest(a, -errno);
 		return;
 	}
@@ -222,6 +227,12 @@ static int judge(const struct race *race, int64_t began)
 				 "does not accept this unique id's secret, or is another job");
 	if (refused == race->n)
 		return fail_race(race, HK_EPEER, "no longer listens");
+	if (race->local)
+		return hk_fail(
+			race->local,
+			"no socket for calling %s: %s; raise the limit of open files (ulimit "
+			"-n) if that is what ran out",
+			call->whom, hk_code_name(race->local));
 	if (now < call->deadline)
 		return 0;
 	snprintf(what, sizeof(what), "gave no answer within %.1f s", (double)(now - began) / 1e9);

@@ -247,3 +247,8 @@ size_t hk_boot_memory(const struct hk_boot *b)
 	return sizeof(*b) + b->nranks * sizeof(*b->contacts) + b->tx.cap + b->rx.cap +
 	       hk_service_memory(sv);
 }
+
+void hk_boot_set_timeout(struct hk_boot *b, int64_t timeout_ns)
+{
+	b->timeout_ns = timeout_ns;
+}

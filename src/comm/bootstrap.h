@@ -34,6 +34,8 @@ int hk_boot_open(const uint8_t id[HK_ID_BYTES], int nranks, int rank, int64_t ti
  * All ranks must call it in the same order. */
 int hk_boot_allgather(struct hk_boot *b, void *table, size_t bytes);
 int hk_boot_barrier(struct hk_boot *b);
+/* From now on the all-gathers, and the transports' fetch, dial and answer, may take this long. */
+void hk_boot_set_timeout(struct hk_boot *b, int64_t timeout_ns);
 
 /* Rendezvous for transports; valid until close. */
 struct hk_wire *hk_boot_wire(struct hk_boot *b);

@@ -10,11 +10,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "clock.h"
 #include "param.h"
 
-#define SPIN_NS 100000 /* default, where every rank has a core of its own */
+#define SPIN_NS	   100000 /* default, where every rank has a core of its own */
+#define CAUSE_NAPS 40	  /* of 5 ms each */
 
 /* What every rank tells every other at creation. */
 struct rank_record {
@@ -55,10 +57,32 @@ static uint64_t hash_settings(const struct hk_comm *c)
 
 /* --- failure --- */
 
+/* A transport that lost a peer may know less than the bootstrap, which names the rank that was
+ * first to go; its word may be on the way. */
+static int await_cause(struct hk_comm *c, int err)
+{
+	struct timespec nap = {0, 5000000};
+	const char *text;
+
+	for (int i = 0; i < CAUSE_NAPS; i++) {
+		int cause = hk_boot_failed(c->boot, &text);
+
+		if (cause) {
+			hk_set_last_error(text);
+			return cause;
+		}
+		nanosleep(&nap, NULL);
+	}
+	return err;
+}
+
 int hk_comm_fail(struct hk_comm *c, int err)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	bool first;
+
+	if (err == -HK_EPEER && !atomic_load(&c->failed))
+		err = await_cause(c, err);
 
 	pthread_mutex_lock(&lock);
 	first = !atomic_load(&c->failed);
@@ -67,8 +91,9 @@ int hk_comm_fail(struct hk_comm *c, int err)
 		atomic_store(&c->failed, err);
 	}
 	pthread_mutex_unlock(&lock);
-	if (first && err != -HK_EPEER)
-		hk_boot_abort(c->boot, err);
+	if (first)
+		hk_boot_abort(c->boot,
+			      err); /* or those who wait for us would do so to their deadline */
 	return err;
 }
 
@@ -263,6 +288,22 @@ static void settle(struct hk_comm *c, const struct hk_host *host, double ranks_p
 	c->watch.comm = c;
 }
 
+static int check_algos(void)
+{
+	const char *forced = hk_param_str(HK_PARAM_ALGO);
+
+	if (hk_nalgos > HK_MAX_ALGOS)
+		return hk_fail(E2BIG, "%u algorithms, but HK_MAX_ALGOS is %d", hk_nalgos,
+			       HK_MAX_ALGOS);
+	if (forced && !hk_algo_find(forced))
+		return hk_fail(
+			EINVAL,
+			"HOCKET_ALGO is '%s', which is no algorithm; `hocket schedule` lists "
+			"them",
+			forced);
+	return 0;
+}
+
 static int agree(struct hk_comm *c)
 {
 	size_t n = (size_t)c->nranks;
@@ -271,7 +312,12 @@ static int agree(struct hk_comm *c)
 	struct hk_host host;
 	int err = -ENOMEM;
 
-	if (!records || !costs)
+	if (!records || !costs) {
+		hk_fail(ENOMEM, "no memory for the records of %zu ranks", n);
+		goto out;
+	}
+	err = check_algos();
+	if (err)
 		goto out;
 	hk_topo_host(&host);
 	own = &records[c->rank];
@@ -295,6 +341,7 @@ static int agree(struct hk_comm *c)
 		for (size_t r = 0; r < n; r++)
 			c->addrs[i * n + r] = records[r].addrs[i];
 	settle(c, &host, crowding(c, records), costs);
+	hk_boot_set_timeout(c->boot, c->config.timeout_ns);
 out:
 	free(records);
 	free(costs);
@@ -311,7 +358,9 @@ static int allocate(struct hk_comm *c)
 	c->via = calloc(n, sizeof(*c->via));
 	c->sends = calloc(pairs, sizeof(struct hk_send *));
 	c->recvs = calloc(pairs, sizeof(struct hk_recv *));
-	return c->addrs && c->via && c->sends && c->recvs ? 0 : -ENOMEM;
+	if (c->addrs && c->via && c->sends && c->recvs)
+		return 0;
+	return hk_fail(ENOMEM, "no memory for a communicator of %zu ranks", n);
 }
 
 int hk_comm_create(const uint8_t id[HK_ID_BYTES], int nranks, int rank,

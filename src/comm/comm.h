@@ -35,7 +35,15 @@ struct hk_config {
 };
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config);
 
-/* A call as the user made it; streams queue these. */
+/* A scalar of a pre-multiplied sum, as the kernels take it (kernels.h). */
+union hk_scalar {
+	uint8_t bytes[8];
+	float f;
+	uint64_t align;
+};
+
+/* A call: what the user gave, and after hk_comm_accept all that running it needs, so that what is
+ * destroyed or changed between a stream-ordered call and its run does not matter. */
 struct hk_request {
 	enum hk_coll coll;
 	const void *in;
@@ -43,6 +51,15 @@ struct hk_request {
 	size_t count;
 	hocketDataType_t type;
 	hocketRedOp_t op;
+
+	size_t block; /* bytes of count elements */
+	bool inplace;
+	enum hk_redop kernel_op;
+	unsigned name; /* of the operation, for marks */
+	bool scaled;   /* by scalar, or by what *device holds when the call starts */
+	const void *device;
+	union hk_scalar scalar;
+	uint32_t divide;
 };
 
 struct hk_comm;
@@ -55,13 +72,6 @@ struct hk_comm_binder {
 struct hk_comm_watch {
 	struct hk_watch watch;
 	struct hk_comm *comm;
-};
-
-/* A scalar of a pre-multiplied sum, as the kernels take it (kernels.h). */
-union hk_scalar {
-	uint8_t bytes[8];
-	float f;
-	uint64_t align;
 };
 
 struct hk_premul {
@@ -159,15 +169,16 @@ void hk_comm_free_plans(struct hk_comm *c);
 
 /* --- collective.c --- */
 
-/* Runs a checked request to its end in this thread. */
-int hk_comm_run(struct hk_comm *c, const struct hk_request *req);
+/* Runs an accepted request to its end in this thread. */
+int hk_comm_run(struct hk_comm *c, struct hk_request *req);
 
 /* --- redop.c --- */
 
-/* Splits a public operation: what the kernels do, and what comes before and after. */
-int hk_comm_redop(struct hk_comm *c, const struct hk_request *req, struct hk_call *call,
-		  unsigned *name);
-int hk_comm_check_redop(struct hk_comm *c, hocketRedOp_t op, hocketDataType_t type);
+/* Checks the request's operation, and fills in what the kernels do and what comes before and after.
+ */
+int hk_comm_resolve_op(struct hk_comm *c, struct hk_request *req);
+/* Reads a scalar that lives in device memory, at the start of its call. */
+void hk_comm_read_device_scalar(struct hk_request *req);
 void hk_comm_init_means(struct hk_comm *c);
 
 /* --- stream.c --- */

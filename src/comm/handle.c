@@ -55,7 +55,7 @@ struct hk_comm *hk_handle_enter(hocketComm_t h)
 		return refuse(h);
 	/* Before the load of comm: whoever takes the communicator out waits for its users after. */
 	atomic_fetch_add(&h->users, 1);
-	c = atomic_load_explicit(&h->comm, memory_order_acquire);
+	c = atomic_load(&h->comm);
 	if (__builtin_expect(!c, 0)) {
 		hk_handle_leave(h);
 		return refuse(h);

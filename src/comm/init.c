@@ -39,8 +39,10 @@ static int init_rank(hocketComm_t *comm, int nranks, const hocketUniqueId *id, i
 	if (err)
 		return err;
 	err = hk_handle_new(c, comm);
-	if (err)
+	if (err) {
+		hk_comm_fail(c, err); /* the others believe that we are in */
 		hk_comm_destroy(c);
+	}
 	return err;
 }
 

@@ -75,7 +75,7 @@ static int prove(struct hk_comm *c, const struct hk_algo *algo, const struct hk_
 		return 0;
 	programs = calloc((size_t)c->nranks, sizeof(struct hk_program *));
 	if (!programs)
-		return -ENOMEM;
+		return hk_fail(ENOMEM, "no memory for the programs of %d ranks", c->nranks);
 	while (built < c->nranks && !err) {
 		err = hk_algo_program(algo, p, built, true, &programs[built]);
 		built += !err;

@@ -45,52 +45,49 @@ void hk_comm_init_means(struct hk_comm *c)
 	}
 }
 
-int hk_comm_check_redop(struct hk_comm *c, hocketRedOp_t op, hocketDataType_t type)
+static int resolve_user_op(struct hk_comm *c, struct hk_request *req)
 {
-	const struct hk_premul *u;
+	const struct hk_premul *u = user_op(c, req->op);
 
-	if ((unsigned)op < hocketNumOps)
-		return 0;
-	u = user_op(c, op);
 	if (!u)
-		return hk_fail_quiet(EINVAL, "%d is no reduction of this communicator", (int)op);
-	if (u->type != type)
-		return hk_fail_quiet(EINVAL, "reduction %d was made for %s, not %s", (int)op,
+		return hk_fail_quiet(EINVAL, "%d is no reduction of this communicator",
+				     (int)req->op);
+	if (u->type != req->type)
+		return hk_fail_quiet(EINVAL, "reduction %d was made for %s, not %s", (int)req->op,
 				     hk_type_name((enum hk_type)u->type),
-				     hk_type_name((enum hk_type)type));
+				     hk_type_name((enum hk_type)req->type));
+	req->name = NAME_PREMUL;
+	req->scaled = true;
+	req->device = u->device;
+	req->scalar = u->value;
 	return 0;
 }
 
-int hk_comm_redop(struct hk_comm *c, const struct hk_request *req, struct hk_call *call,
-		  unsigned *name)
+int hk_comm_resolve_op(struct hk_comm *c, struct hk_request *req)
 {
-	struct hk_premul *u;
-
-	call->op = HK_SUM;
-	*name = (unsigned)req->op;
+	req->kernel_op = HK_SUM;
+	req->name = (unsigned)req->op;
 	if ((unsigned)req->op < HK_NREDOPS) {
-		call->op = (enum hk_redop)req->op;
+		req->kernel_op = (enum hk_redop)req->op;
 		return 0;
 	}
-	if (req->op == hocketAvg) {
-		*name = NAME_AVG;
-		if (c->nranks == 1)
-			return 0;
-		if (hk_type_is_float((enum hk_type)req->type))
-			call->scalar = &c->mean[req->type];
-		else
-			call->divide = (uint32_t)c->nranks;
+	if (req->op != hocketAvg)
+		return resolve_user_op(c, req);
+	req->name = NAME_AVG;
+	if (c->nranks == 1)
 		return 0;
+	if (hk_type_is_float((enum hk_type)req->type)) {
+		req->scaled = true;
+		req->scalar = c->mean[req->type];
+	} else {
+		req->divide = (uint32_t)c->nranks;
 	}
-	*name = NAME_PREMUL;
-	u = user_op(c, req->op);
-	if (!u) /* destroyed while a stream still had a call that uses it */
-		return hk_fail(EINVAL, "reduction %d was destroyed before its call ran",
-			       (int)req->op);
-	if (u->device)
-		read_scalar(u->type, u->device, &u->value);
-	call->scalar = &u->value;
 	return 0;
+}
+
+void hk_comm_read_device_scalar(struct hk_request *req)
+{
+	read_scalar(req->type, req->device, &req->scalar);
 }
 
 static int create(struct hk_comm *c, hocketRedOp_t *op, const void *scalar, hocketDataType_t type,

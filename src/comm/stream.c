@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -145,6 +146,7 @@ int hk_stream_enqueue(hocketStream_t stream, hocketComm_t handle, struct hk_comm
 
 static int create(struct hocketStream *s)
 {
+	sigset_t all, old;
 	int err;
 
 	s->queue = calloc(QUEUE, sizeof(*s->queue));
@@ -155,8 +157,14 @@ static int create(struct hocketStream *s)
 	s->stop = false;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
+	/* The application's signals are for its own threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = pthread_create(&s->thread, NULL, stream_thread, s);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err) {
+		pthread_cond_destroy(&s->changed);
+		pthread_mutex_destroy(&s->lock);
 		free(s->queue);
 		return hk_fail(err, "starting a stream's thread failed: %s", strerror(err));
 	}
@@ -233,11 +241,11 @@ hocketResult_t hocketStreamDestroy(hocketStream_t stream)
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 	pthread_join(s->thread, NULL);
-	pthread_mutex_lock(&table_lock);
-	s->used = false;
-	pthread_mutex_unlock(&table_lock);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
 	free(s->queue);
+	pthread_mutex_lock(&table_lock);
+	s->used = false; /* last: from here on another thread may take the entry */
+	pthread_mutex_unlock(&table_lock);
 	return hk_result(err);
 }

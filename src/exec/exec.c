@@ -66,6 +66,12 @@ static inline void store(const struct hk_plan *plan, bool nt, void *dst, const v
 		plan->kernels->copy(dst, src, bytes);
 }
 
+/* Whether what the step stores goes past the cache: large results that are not read again. */
+static inline bool bypasses(const struct hk_plan *plan, const struct plan_step *st)
+{
+	return plan->nt && st->dst_buf == HK_OUT && !st->kept;
+}
+
 /* target = src (+) other, where src is input to be scaled first if `scaled`. */
 static inline void combine(const struct hk_plan *plan, bool scaled, bool flip, void *target,
 			   const void *src, const void *other, size_t n)
@@ -84,7 +90,7 @@ static void reduce_piece(struct hk_plan *plan, const struct plan_step *st, size_
 {
 	bool scaled = plan->call.scalar && st->src_buf == HK_IN;
 	bool flip = st->flags & HK_STEP_FLIP;
-	bool nt = plan->nt && st->dst_buf == HK_OUT;
+	bool nt = bypasses(plan, st);
 	bool bypass = slot && st->send->bypass;
 	size_t block = PLAN_BLOCK / plan->esize;
 
@@ -142,14 +148,14 @@ static void copy_piece(struct hk_plan *plan, const struct plan_step *st, bool nt
 }
 
 /* Forwards a received part to the slot and keeps a copy. */
-static void forward_piece(struct hk_plan *plan, bool bypass, size_t bytes, const uint8_t *received,
-			  uint8_t *slot, uint8_t *dst)
+static void forward_piece(struct hk_plan *plan, bool nt, bool bypass, size_t bytes,
+			  const uint8_t *received, uint8_t *slot, uint8_t *dst)
 {
 	for (size_t at = 0; at < bytes; at += PLAN_BLOCK) {
 		size_t m = bytes - at < PLAN_BLOCK ? bytes - at : PLAN_BLOCK;
 
 		store(plan, bypass, slot + at, received + at, m);
-		store(plan, plan->nt, dst + at, received + at, m);
+		store(plan, nt, dst + at, received + at, m);
 	}
 }
 
@@ -166,19 +172,20 @@ static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_
 			copy_piece(plan, st, st->send->bypass, s.length, src, slot);
 		break;
 	case HK_RECV:
-		store(plan, plan->nt && st->dst_buf == HK_OUT, dst, received, bytes);
+		store(plan, bypasses(plan, st), dst, received, bytes);
 		break;
 	case HK_COPY:
-		copy_piece(plan, st, plan->nt && st->dst_buf == HK_OUT, s.length, src, dst);
+		copy_piece(plan, st, bypasses(plan, st), s.length, src, dst);
 		break;
 	case HK_REDUCE:
 		reduce_local(plan, st, s.length, src, dst);
 		break;
 	case HK_RECV_COPY_SEND:
 		if (slot)
-			forward_piece(plan, st->send->bypass, bytes, received, slot, dst);
+			forward_piece(plan, bypasses(plan, st), st->send->bypass, bytes, received,
+				      slot, dst);
 		else
-			store(plan, plan->nt, dst, received, bytes);
+			store(plan, bypasses(plan, st), dst, received, bytes);
 		break;
 	default: /* the three that receive and reduce */
 		reduce_piece(plan, st, s.length, src, received, slot, dst);
@@ -244,6 +251,8 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 			return r;
 	}
 	bytes = step_elems(plan, st, chunk, tile) * plan->esize;
+	if ((st->does & HK_DOES_RECV) && (mark != plan->call.mark || got != bytes))
+		return mismatch(plan, st, mark, got, bytes);
 	if (st->does & HK_DOES_SEND) {
 		lent = to_lend(plan, st, tile, bytes);
 		r = st->send->ops->reserve(st->send, lent ? 0 : (uint32_t)bytes, &slot);
@@ -252,8 +261,6 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 		if (lent)
 			slot = NULL;
 	}
-	if ((st->does & HK_DOES_RECV) && (mark != plan->call.mark || got != bytes))
-		return mismatch(plan, st, mark, got, bytes);
 	for (uint32_t i = 0; i < st->nchunks; i++) {
 		struct span s = span_of(plan, chunk + i, tile);
 

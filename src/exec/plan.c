@@ -117,6 +117,16 @@ static int allocate(struct hk_plan *plan)
 	return 0;
 }
 
+/* What the step's data is used for, as far as it tells how to move it. */
+static void uses(struct hk_plan *plan, uint32_t lane, uint32_t at)
+{
+	const struct hk_program *prog = plan->prog;
+	uint32_t i = prog->lanes[lane].first + at;
+
+	plan->steps[i].lendable = hk_plan_lendable(&plan->problem, prog, lane, at);
+	plan->steps[i].kept = hk_plan_rereads(prog, &prog->steps[i]);
+}
+
 int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct hk_binder *binder,
 		   uint32_t slot_bytes, size_t nt_bytes, struct hk_plan **out)
 {
@@ -125,7 +135,7 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 
 	if (!plan) {
 		hk_program_free(prog);
-		return err;
+		return hk_fail(ENOMEM, "no memory for a plan");
 	}
 	plan->prog = prog;
 	plan->problem = *p;
@@ -142,8 +152,10 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 		goto fail;
 	}
 	err = allocate(plan);
-	if (err)
+	if (err) {
+		hk_fail(-err, "no memory for a plan of %u steps", prog->nsteps);
 		goto fail;
+	}
 	for (uint32_t l = 0; l < prog->nlanes; l++) {
 		plan->lanes[l].steps = plan->steps + prog->lanes[l].first;
 		plan->lanes[l].nsteps = prog->lanes[l].nsteps;
@@ -154,8 +166,7 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 		goto fail;
 	for (uint32_t l = 0; l < prog->nlanes; l++)
 		for (uint32_t i = 0; i < prog->lanes[l].nsteps; i++)
-			plan->steps[prog->lanes[l].first + i].lendable =
-				hk_plan_lendable(p, prog, l, i);
+			uses(plan, l, i);
 	*out = plan;
 	return 0;
 fail:

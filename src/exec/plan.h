@@ -16,6 +16,7 @@ struct plan_dep {
 /* A schedule's step with its names resolved. */
 struct plan_step {
 	uint8_t op, flags, does, src_buf, dst_buf;
+	bool kept; /* the OUT that it stores is read again by the program: better in the cache */
 	bool lendable; /* what it sends stays where it is, unchanged, to the call's end */
 	uint16_t nchunks, ndeps;
 	uint32_t src, dst;
@@ -66,6 +67,8 @@ struct hk_plan {
 	uint64_t sent_messages, sent_bytes;
 };
 
+/* Whether any step reads OUT that this step stores. */
+bool hk_plan_rereads(const struct hk_program *prog, const struct hk_step *st);
 /* Whether step `at` of `lane` sends one chunk of IN or OUT that no later step changes. */
 bool hk_plan_lendable(const struct hk_problem *p, const struct hk_program *prog, uint32_t lane,
 		      uint32_t at);

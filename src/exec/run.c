@@ -11,11 +11,12 @@
 #include "error.h"
 #include "plan.h"
 
-#define SPINS_PER_LOOK 64	/* polls between two looks at the clock */
-#define BARE_SPINS     32	/* polls before the first pause: a pause costs tens of ns */
-#define YIELD_NS       2000000	/* yields this long before it sleeps */
-#define SLEEP_NS       20000000 /* and looks up at least this often */
-#define MIXED_SLEEP_NS 200000	/* when more than one transport might wake us */
+#define SPINS_PER_LOOK 64	  /* polls between two looks at the clock */
+#define BARE_SPINS     32	  /* polls before the first pause: a pause costs tens of ns */
+#define YIELD_NS       2000000	  /* yields this long before it sleeps */
+#define SLEEP_NS       20000000	  /* and looks up at least this often */
+#define STOPPED_NS     1000000000 /* no look at the clock for this long: we were stopped */
+#define MIXED_SLEEP_NS 200000	  /* when more than one transport might wake us */
 
 static int expired(const struct hk_plan *plan, const struct hk_watch *w)
 {
@@ -46,18 +47,28 @@ static int sleep_on(struct hk_plan *plan, struct hk_watch *w, bool *moved)
 /* Nothing has moved for a while. Returns as hk_plan_poll once something has. */
 static int wait_long(struct hk_plan *plan, struct hk_watch *w, struct hk_exec_stats *stats)
 {
-	int64_t start = hk_now_ns();
+	int64_t start = hk_now_ns(), last = start;
 	bool moved = false;
 	int r;
 
 	while (!moved) {
-		int64_t waited = hk_now_ns() - start;
+		int64_t now = hk_now_ns(), waited;
 
+		/* This process, and perhaps the whole job, was stopped: that time does not count.
+		 */
+		if (now - last > STOPPED_NS)
+			start += now - last;
+		last = now;
+		waited = now - start;
 		r = w->failed(w);
 		if (r)
 			return r;
-		if (waited > w->timeout_ns)
+		if (waited > w->timeout_ns) {
+			r = hk_plan_poll(plan, &moved);
+			if (r || moved)
+				return r;
 			return expired(plan, w);
+		}
 		if (waited < w->spin_ns) {
 			for (int i = 0; i < SPINS_PER_LOOK && !moved; i++) {
 				hk_cpu_relax();

@@ -67,6 +67,7 @@ extern const struct hk_transport hk_transport_shm;
 #define MAX_SLOTS      ((PAGE - HEADERS_AT) / HEADER_STRIDE)
 #define LARGE_BYTES    4096u /* from here on a message is measured */
 #define LEND_BYTES     8192u /* less is faster copied than waited for */
+#define MOST_COST      ((int64_t)1 << 29)
 #define PROBE	       64u
 #define SHORT_SLEEP_NS 500000 /* where nothing orders a sleeper's look with a sender's */
 
@@ -85,6 +86,13 @@ struct shm_header {
 };
 _Static_assert(sizeof(struct shm_header) == 64, "a header is one cache line");
 
+/* Whether the kernels have stores that bypass the cache. */
+#ifdef __x86_64__
+#define HAVE_BYPASS true
+#else
+#define HAVE_BYPASS false
+#endif
+
 enum { WAY_CACHED, WAY_BYPASS, NWAYS, WAY_LENT = NWAYS };
 
 /* In the header of a lent message: where it is in the sender's file. */
@@ -96,7 +104,7 @@ struct shm_loan {
 /* First line of a control page; only the receiver writes it. */
 struct shm_credit {
 	_Atomic uint32_t released;
-	_Atomic uint32_t read_cost[NWAYS]; /* ticks per KiB, averaged; 0: not known */
+	_Atomic uint32_t read_cost[NWAYS]; /* as average() has it; 0: not known */
 };
 
 /* A mapped connection region, seen from either end. */
@@ -199,22 +207,28 @@ static inline void ring_if_armed(struct shm_bell *bell)
 
 /* --- ways --- */
 
-/* Averages a measurement in; one that was interrupted must not count for much. */
+/* Averages a measurement in; one that was interrupted must not count for much. Costs are in ticks
+ * per 64 KiB: ticks may be tens of nanoseconds, and an average needs room below. */
 static uint32_t average(uint32_t cost, uint64_t ticks, uint32_t bytes)
 {
-	uint64_t sample = (ticks << 10) / bytes + 1;
+	int64_t sample = (int64_t)((ticks << 16) / bytes) + 1;
 
+	if (sample > MOST_COST)
+		sample = MOST_COST;
 	if (!cost)
-		return sample > UINT32_MAX / 8 ? UINT32_MAX / 8 : (uint32_t)sample;
-	if (sample > 3 * (uint64_t)cost)
-		sample = 3 * (uint64_t)cost;
-	return (uint32_t)((7 * (uint64_t)cost + sample + 7) / 8);
+		return (uint32_t)sample;
+	if (sample > 3 * (int64_t)cost)
+		sample = 3 * (int64_t)cost;
+	return (uint32_t)(cost + (sample - (int64_t)cost) / 8);
 }
 
 static uint32_t choose_way(struct shm_send *s)
 {
 	uint64_t cost[NWAYS];
 	uint32_t best;
+
+	if (!HAVE_BYPASS || s->sent < s->s.slots) /* the slots' pages are still to be made */
+		return WAY_CACHED;
 
 	for (uint32_t w = 0; w < NWAYS; w++) {
 		uint32_t read = atomic_load_explicit(&credit(&s->region)->read_cost[w],
@@ -532,14 +546,14 @@ static int shm_open_endpoint(const struct hk_endpoint_env *env, struct hk_endpoi
 		return -ENOTSUP;
 	e = calloc(1, sizeof(*e));
 	if (!e)
-		return -ENOMEM;
+		return hk_fail(ENOMEM, "no memory for an endpoint");
 	e->ep = (struct hk_endpoint){&hk_transport_shm, env->rank, env->nranks};
 	e->env = *env;
 	e->region_bytes = PAGE + (size_t)env->slots * env->slot_bytes;
 	e->ordered = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
 	e->peers = calloc((size_t)env->nranks, sizeof(*e->peers));
 	if (!e->peers) {
-		err = -ENOMEM;
+		err = hk_fail(ENOMEM, "no memory for %d peers", env->nranks);
 		goto free_endpoint;
 	}
 	for (int i = 0; i < env->nranks; i++)
@@ -635,7 +649,7 @@ static int shm_connect_send(struct hk_endpoint *ep, int peer, uint32_t channel,
 		return err;
 	s = calloc(1, sizeof(*s));
 	if (!s)
-		return -ENOMEM;
+		return hk_fail(ENOMEM, "no memory for a connection");
 	err = map_region(e, e->peers[peer].fd, ep->rank, channel, &s->region);
 	if (err) {
 		free(s);
@@ -666,7 +680,7 @@ static int shm_connect_recv(struct hk_endpoint *ep, int peer, uint32_t channel,
 		return err;
 	r = calloc(1, sizeof(*r));
 	if (!r)
-		return -ENOMEM;
+		return hk_fail(ENOMEM, "no memory for a connection");
 	err = map_region(e, e->fd, peer, channel, &r->region);
 	if (err) {
 		free(r);

@@ -4,6 +4,7 @@
  * sentence, and never a crash; stale and foreign handles included.
  */
 #include <limits.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -276,6 +277,35 @@ static void test_streams(void **state)
 	refused(hocketStreamDestroy(s), hocketInvalidArgument, "destroyed");
 }
 
+/* Streams made and destroyed by several threads at once, so that entries are reused all the time.
+ */
+static void *churn(void *arg)
+{
+	for (int i = 0; i < 300; i++) {
+		hocketStream_t s;
+
+		if (hocketStreamCreate(&s) != hocketSuccess)
+			continue; /* none left at the moment */
+		assert_int_equal(hocketStreamDestroy(s), hocketSuccess);
+	}
+	return NULL;
+}
+
+static void test_stream_churn(void **state)
+{
+	static hocketStream_t held[1022];
+	pthread_t threads[3];
+
+	for (int i = 0; i < 1022; i++)
+		assert_int_equal(hocketStreamCreate(&held[i]), hocketSuccess);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, churn, NULL), 0);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < 1022; i++)
+		assert_int_equal(hocketStreamDestroy(held[i]), hocketSuccess);
+}
+
 /* All ranks in this process, each on a stream of its own. */
 static void test_init_all(void **state)
 {
@@ -312,11 +342,11 @@ static void test_init_all(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_library),	  cmocka_unit_test(test_init),
-		cmocka_unit_test(test_config),	  cmocka_unit_test(test_handles),
-		cmocka_unit_test(test_arguments), cmocka_unit_test(test_redop),
-		cmocka_unit_test(test_memory),	  cmocka_unit_test(test_streams),
-		cmocka_unit_test(test_init_all),
+		cmocka_unit_test(test_library),	     cmocka_unit_test(test_init),
+		cmocka_unit_test(test_config),	     cmocka_unit_test(test_handles),
+		cmocka_unit_test(test_arguments),    cmocka_unit_test(test_redop),
+		cmocka_unit_test(test_memory),	     cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_stream_churn), cmocka_unit_test(test_init_all),
 	};
 
 	setenv("HOCKET_DEBUG", "0", 0); /* the failures are meant */

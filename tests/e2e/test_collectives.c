@@ -151,6 +151,9 @@ static void run_premul(struct rank *r)
 					want += (double)(i % 2) * (k % 2 + 1);
 				CHECK(e2e_get(out, i, t) == want);
 			}
+			OK(hocketAllReduce(in, in, count, t, op, comm, NULL));
+			for (size_t i = 0; i < count; i++)
+				CHECK(e2e_get(in, i, t) == e2e_get(out, i, t));
 			OK(hocketRedOpDestroy(op, comm));
 			CHECK(hocketAllReduce(in, out, count, t, op, comm, NULL) ==
 			      hocketInvalidArgument);
@@ -281,6 +284,33 @@ static void run_streams(struct rank *r)
 	OK(hocketCommDestroy(comm));
 }
 
+/* A queued call keeps its scalar, whatever becomes of its operation. */
+static void run_queued_premul(struct rank *r)
+{
+	hocketComm_t comm = e2e_init(r, NULL);
+	float two = 2, hundred = 100, x[100], y[100];
+	hocketRedOp_t op, other;
+	hocketStream_t s;
+
+	OK(hocketStreamCreate(&s));
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < 100; i++)
+			x[i] = (float)i;
+		OK(hocketRedOpCreatePreMulSum(&op, &two, hocketFloat32, hocketScalarHostImmediate,
+					      comm));
+		OK(hocketAllReduce(x, y, 100, hocketFloat32, op, comm, s));
+		OK(hocketRedOpDestroy(op, comm));
+		OK(hocketRedOpCreatePreMulSum(&other, &hundred, hocketFloat32,
+					      hocketScalarHostImmediate, comm));
+		OK(hocketStreamSynchronize(s));
+		for (int i = 0; i < 100; i++)
+			CHECK(y[i] == (float)(2 * i * r->nranks));
+		OK(hocketRedOpDestroy(other, comm));
+	}
+	OK(hocketStreamDestroy(s));
+	OK(hocketCommDestroy(comm));
+}
+
 /* Numbers whose sum depends on the order: all ranks and all runs must get the same bits. */
 static void run_same_bits(struct rank *r)
 {
@@ -378,13 +408,19 @@ static void run_two_hosts(struct rank *r)
 	OK(hocketCommDestroy(comm));
 }
 
-static const struct scenario scenarios[] = {
-	{"counts", run_counts},		  {"types", run_types},
-	{"premul", run_premul},		  {"scatter_gather", run_scatter_gather},
-	{"several", run_several},	  {"threads", run_threads},
-	{"streams", run_streams},	  {"same_bits", run_same_bits},
-	{"small_slots", run_small_slots}, {"registered", run_registered},
-	{"two_hosts", run_two_hosts},	  {NULL, NULL}};
+static const struct scenario scenarios[] = {{"counts", run_counts},
+					    {"types", run_types},
+					    {"premul", run_premul},
+					    {"scatter_gather", run_scatter_gather},
+					    {"several", run_several},
+					    {"threads", run_threads},
+					    {"streams", run_streams},
+					    {"same_bits", run_same_bits},
+					    {"small_slots", run_small_slots},
+					    {"registered", run_registered},
+					    {"queued_premul", run_queued_premul},
+					    {"two_hosts", run_two_hosts},
+					    {NULL, NULL}};
 
 static const int sizes[] = {1, 2, 3, 4, 5, 7, 8};
 #define NSIZES (sizeof(sizes) / sizeof(sizes[0]))
@@ -434,6 +470,8 @@ static void test_streams(void **state)
 	e2e_run("streams", 1, -1);
 	e2e_run("streams", 2, -1);
 	e2e_run("streams", 4, -1);
+	e2e_run("queued_premul", 1, -1);
+	e2e_run("queued_premul", 3, -1);
 }
 
 static void test_same_bits(void **state)

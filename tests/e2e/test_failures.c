@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -192,6 +193,83 @@ static void run_settings(struct rank *r)
 		CHECK(strstr(hocketGetLastError(NULL), "settings"));
 }
 
+/* A rank ends instead of calling. Its neighbours find it gone; all others must hear of it, long
+ * before the deadline. */
+static void run_departed(struct rank *r)
+{
+	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
+	hocketComm_t comm;
+	int x = 1, y;
+	double start;
+
+	config.timeoutMs = 60000;
+	comm = e2e_init(r, &config);
+	start = now();
+	if (r->rank != 2) {
+		CHECK(hocketAllReduce(&x, &y, 1, hocketInt32, hocketSum, comm, NULL) ==
+		      hocketRemoteError);
+		CHECK(now() - start < 20);
+	}
+	OK(hocketCommDestroy(comm));
+}
+
+/* A rank that was stopped for longer than the deadline finds its messages when it goes on. */
+static void run_stopped(struct rank *r)
+{
+	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
+	hocketComm_t comm;
+	int x = 1, y;
+	pid_t child = 0;
+
+	config.timeoutMs = 1500;
+	comm = e2e_init(r, &config);
+	warm_up(r, comm);
+	if (r->rank == 0) {
+		child = fork();
+		CHECK(child >= 0);
+	}
+	if (r->rank == 0 && child == 0) {
+		usleep(100000);
+		kill(getppid(), SIGSTOP);
+		usleep(2500000);
+		kill(getppid(), SIGCONT);
+		_exit(0);
+	}
+	if (r->rank == 1)
+		usleep(500000);
+	OK(hocketAllReduce(&x, &y, 1, hocketInt32, hocketSum, comm, NULL));
+	CHECK(y == 2);
+	OK(hocketCommDestroy(comm));
+	if (child)
+		CHECK(waitpid(child, NULL, 0) == child);
+}
+
+/* After a failure on a stream the blocking calls fail too. */
+static void run_failed_stream(struct rank *r)
+{
+	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
+	hocketStream_t s;
+	hocketComm_t comm;
+	int x = 1, y;
+
+	config.timeoutMs = 300;
+	comm = e2e_init(r, &config);
+	warm_up(r, comm);
+	OK(hocketStreamCreate(&s));
+	if (r->rank == 0) {
+		OK(hocketAllReduce(&x, &y, 1, hocketInt32, hocketSum, comm, s));
+		CHECK(hocketAllReduce(&x, &y, 1, hocketInt32, hocketSum, comm, NULL) ==
+		      hocketRemoteError);
+		CHECK(hocketStreamDestroy(s) == hocketRemoteError);
+	} else {
+		usleep(700000);
+		CHECK(hocketAllReduce(&x, &y, 1, hocketInt32, hocketSum, comm, NULL) ==
+		      hocketRemoteError);
+		OK(hocketStreamDestroy(s));
+	}
+	OK(hocketCommDestroy(comm));
+}
+
 /* Ranks may end at different times: the work is done, so nobody fails. */
 static void run_goodbye(struct rank *r)
 {
@@ -205,12 +283,19 @@ static void run_goodbye(struct rank *r)
 	OK(hocketCommDestroy(comm));
 }
 
-static const struct scenario scenarios[] = {
-	{"killed", run_killed},		  {"late", run_late},
-	{"other_count", run_other_count}, {"other_type", run_other_type},
-	{"other_op", run_other_op},	  {"abort", run_abort},
-	{"absent", run_absent},		  {"settings", run_settings},
-	{"goodbye", run_goodbye},	  {NULL, NULL}};
+static const struct scenario scenarios[] = {{"killed", run_killed},
+					    {"late", run_late},
+					    {"other_count", run_other_count},
+					    {"other_type", run_other_type},
+					    {"other_op", run_other_op},
+					    {"abort", run_abort},
+					    {"absent", run_absent},
+					    {"settings", run_settings},
+					    {"goodbye", run_goodbye},
+					    {"departed", run_departed},
+					    {"stopped", run_stopped},
+					    {"failed_stream", run_failed_stream},
+					    {NULL, NULL}};
 
 static void test_killed(void **state)
 {
@@ -252,6 +337,24 @@ static void test_settings(void **state)
 	e2e_run("settings", 3, -1);
 }
 
+static void test_departed(void **state)
+{
+	e2e_run("departed", 4, -1);
+	setenv("HOCKET_TRANSPORTS", "tcp", 1);
+	e2e_run("departed", 5, -1);
+	unsetenv("HOCKET_TRANSPORTS");
+}
+
+static void test_stopped(void **state)
+{
+	e2e_run("stopped", 2, -1);
+}
+
+static void test_failed_stream(void **state)
+{
+	e2e_run("failed_stream", 2, -1);
+}
+
 static void test_goodbye(void **state)
 {
 	e2e_run("goodbye", 4, -1);
@@ -263,7 +366,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_killed),	 cmocka_unit_test(test_late),
 		cmocka_unit_test(test_mismatch), cmocka_unit_test(test_abort),
 		cmocka_unit_test(test_absent),	 cmocka_unit_test(test_settings),
-		cmocka_unit_test(test_goodbye),
+		cmocka_unit_test(test_goodbye),	 cmocka_unit_test(test_departed),
+		cmocka_unit_test(test_stopped),	 cmocka_unit_test(test_failed_stream),
 	};
 
 	setenv("HOCKET_DEBUG", "0", 0); /* the failures are meant */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
+ * What a program does with the data of a step, as far as it tells how to move it.
+ *
  * Which sends may be lent: the receiver then reads the sender's user memory itself, some time
  * before the call ends. That is right if nothing changes that memory in between, which is decided
  * here from the program alone: every step that writes the chunk must come before the send, by the
@@ -62,4 +64,18 @@ bool hk_plan_lendable(const struct hk_problem *p, const struct hk_program *prog,
 		return false;
 	alias = hk_alias_out(p, prog, chunk); /* negative: nobody writes there */
 	return alias < 0 || written_before(prog, lane, at, (uint32_t)alias);
+}
+
+bool hk_plan_rereads(const struct hk_program *prog, const struct hk_step *st)
+{
+	if (!(hk_op_does[st->op] & HK_WRITES_DST) || st->dst_buf != HK_OUT)
+		return false;
+	for (uint32_t i = 0; i < prog->nsteps; i++) {
+		const struct hk_step *other = &prog->steps[i];
+
+		if (other->src_buf == HK_OUT && other->src < st->dst + st->nchunks &&
+		    st->dst < other->src + other->nchunks)
+			return true;
+	}
+	return false;
 }
