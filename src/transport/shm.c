@@ -51,6 +51,7 @@
 
 #include "clock.h"
 #include "error.h"
+#include "loan.h"
 #include "transport.h"
 
 extern const struct hk_transport hk_transport_shm;
@@ -58,8 +59,6 @@ extern const struct hk_transport hk_transport_shm;
 #define PAGE	       4096u
 #define TAG	       0x73686d00u /* what the segment is published under */
 #define FILE_TAG       0x73686e00u /* what the file of registered memory is published under */
-#define MAX_REGIONS    64u	   /* more are copied */
-#define MAX_MAPS       16u	   /* regions of one peer mapped at a time */
 #define ADDR_MAGIC     0x6d656d2d6b636f68ull
 #define INLINE_BYTES   48u
 #define HEADER_STRIDE  128u /* two lines: some processors prefetch lines in pairs */
@@ -84,6 +83,7 @@ struct shm_header {
 	uint32_t bytes, mark, way;
 	uint8_t small[INLINE_BYTES];
 };
+_Static_assert(sizeof(struct hk_loan) <= INLINE_BYTES, "a loan fits a header");
 _Static_assert(sizeof(struct shm_header) == 64, "a header is one cache line");
 
 /* Whether the kernels have stores that bypass the cache. */
@@ -94,12 +94,6 @@ _Static_assert(sizeof(struct shm_header) == 64, "a header is one cache line");
 #endif
 
 enum { WAY_CACHED, WAY_BYPASS, NWAYS, WAY_LENT = NWAYS };
-
-/* In the header of a lent message: where it is in the sender's file. */
-struct shm_loan {
-	uint64_t region, region_bytes; /* what to map */
-	uint64_t at;		       /* from the region's start */
-};
 
 /* First line of a control page; only the receiver writes it. */
 struct shm_credit {
@@ -123,10 +117,10 @@ struct shm_send {
 	struct shm_send *next;
 	uint32_t way, large; /* way of this message; large messages so far */
 	uint32_t write_cost[NWAYS];
-	uint64_t since;			 /* when its slot was reserved */
-	uint32_t lent;			 /* number of the last message that was lent */
-	const struct hk_memory *lending; /* region of what is about to be lent */
-	uint8_t small[INLINE_BYTES];	 /* a small message until it is committed */
+	uint64_t since;		     /* when its slot was reserved */
+	uint32_t lent;		     /* number of the last message that was lent */
+	struct hk_loan loan;	     /* of what is about to be lent */
+	uint8_t small[INLINE_BYTES]; /* a small message until it is committed */
 };
 
 struct shm_recv {
@@ -141,19 +135,10 @@ struct shm_recv {
 	struct shm_recv *next;
 };
 
-/* A region of a peer's file, mapped when a message in it first came. */
-struct shm_map {
-	uint64_t region, bytes;
-	uint8_t *base;
-};
-
 struct shm_peer {
 	int fd;
 	struct shm_bell *bell;
-	int file; /* the peer's registered memory, -1: not fetched */
-	uint64_t file_bytes;
-	unsigned next_map; /* to be replaced */
-	struct shm_map maps[MAX_MAPS];
+	struct hk_borrower borrowed;
 };
 
 struct shm_endpoint {
@@ -166,9 +151,7 @@ struct shm_endpoint {
 	struct shm_peer *peers;
 	struct shm_send *sends;
 	struct shm_recv *recvs;
-	struct hk_memory regions[MAX_REGIONS]; /* own registered memory */
-	unsigned nregions;
-	bool file_published;
+	struct hk_lender lender;
 };
 
 static struct shm_endpoint *endpoint(struct hk_endpoint *ep)
@@ -299,31 +282,17 @@ static int shm_commit(struct hk_send *send, uint32_t bytes, uint32_t mark)
 static bool shm_lends(struct hk_send *send, const void *data, uint32_t bytes)
 {
 	struct shm_send *s = (struct shm_send *)send;
-	const struct shm_endpoint *e = endpoint(send->ep);
-	uintptr_t at = (uintptr_t)data;
 
-	if (bytes < LEND_BYTES)
-		return false;
-	for (unsigned i = 0; i < e->nregions; i++) {
-		uintptr_t base = (uintptr_t)e->regions[i].base;
-
-		if (at < base || at - base > e->regions[i].bytes ||
-		    bytes > e->regions[i].bytes - (at - base))
-			continue;
-		s->lending = &e->regions[i];
-		return true;
-	}
-	return false;
+	return bytes >= LEND_BYTES &&
+	       hk_lender_find(&endpoint(send->ep)->lender, data, bytes, &s->loan);
 }
 
 static int shm_lend(struct hk_send *send, const void *data, uint32_t bytes, uint32_t mark)
 {
 	struct shm_send *s = (struct shm_send *)send;
 	struct shm_header *h = s->header;
-	struct shm_loan loan = {s->lending->offset, s->lending->bytes,
-				(uintptr_t)data - (uintptr_t)s->lending->base};
 
-	memcpy(h->small, &loan, sizeof(loan));
+	memcpy(h->small, &s->loan, sizeof(s->loan));
 	h->bytes = bytes;
 	h->mark = mark;
 	h->way = WAY_LENT;
@@ -342,80 +311,17 @@ static int shm_flush(struct hk_send *send)
 	return (int32_t)(s->released - s->lent) >= 0;
 }
 
-/* --- lent messages, as the receiver finds them --- */
-
-/* Gets the peer's file of registered memory, once. */
-static int open_file(struct shm_endpoint *e, int peer)
-{
-	struct shm_peer *p = &e->peers[peer];
-	struct stat st;
-	int fd, err;
-
-	if (p->file >= 0)
-		return 0;
-	err = e->env.wire->ops->fetch(e->env.wire, peer, FILE_TAG, &fd);
-	if (err)
-		return err;
-	if (fstat(fd, &st) < 0) {
-		err = hk_fail(errno, "rank %d's registered memory can't be used: %s", peer,
-			      strerror(errno));
-		close(fd);
-		return err;
-	}
-	p->file = fd;
-	p->file_bytes = (uint64_t)st.st_size;
-	return 0;
-}
-
-static int __attribute__((cold, noinline))
-map_loan(struct shm_endpoint *e, int peer, const struct shm_loan *loan, struct shm_map **map)
-{
-	struct shm_peer *p = &e->peers[peer];
-	struct shm_map *m = &p->maps[p->next_map];
-	int err = open_file(e, peer);
-	void *base;
-
-	if (err)
-		return err;
-	if (loan->region > p->file_bytes || loan->region_bytes > p->file_bytes - loan->region ||
-	    loan->region % PAGE || !loan->region_bytes)
-		return hk_fail(HK_EWIRE, "rank %d lends memory that it does not have", peer);
-	base = mmap(NULL, loan->region_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, p->file,
-		    (off_t)loan->region);
-	if (base == MAP_FAILED)
-		return hk_fail(errno, "mapping %llu bytes of rank %d's memory failed: %s",
-			       (unsigned long long)loan->region_bytes, peer, strerror(errno));
-	if (m->base)
-		munmap(m->base, m->bytes);
-	*m = (struct shm_map){loan->region, loan->region_bytes, base};
-	p->next_map = (p->next_map + 1) % MAX_MAPS;
-	*map = m;
-	return 0;
-}
-
-static int find_loan(struct shm_recv *r, const struct shm_header *h, uint32_t bytes,
-		     const void **data)
+/* The bytes of a lent message, which the header says where to find. */
+static int borrow(struct shm_recv *r, uint32_t bytes, const void **data)
 {
 	struct shm_endpoint *e = endpoint(r->r.ep);
-	struct shm_peer *p = &e->peers[r->r.peer];
-	struct shm_map *map = NULL;
-	struct shm_loan loan;
+	struct hk_loan loan;
 	int err;
 
-	memcpy(&loan, h->small, sizeof(loan));
-	if (loan.at > loan.region_bytes || bytes > loan.region_bytes - loan.at)
-		return hk_fail(HK_EWIRE, "rank %d lends bytes outside of its region", r->r.peer);
-	for (unsigned i = 0; i < MAX_MAPS && !map; i++)
-		if (p->maps[i].base && p->maps[i].region == loan.region &&
-		    p->maps[i].bytes == loan.region_bytes)
-			map = &p->maps[i];
-	if (!map) {
-		err = map_loan(e, r->r.peer, &loan, &map);
-		if (err)
-			return err;
-	}
-	*data = map->base + loan.at;
-	return 1;
+	memcpy(&loan, r->header->small, sizeof(loan));
+	err = hk_borrower_find(&e->peers[r->r.peer].borrowed, e->env.wire, r->r.peer, FILE_TAG,
+			       &loan, bytes, data);
+	return err ? err : 1;
 }
 
 static int __attribute__((cold, noinline)) bad_length(struct shm_recv *r, uint32_t bytes)
@@ -441,7 +347,7 @@ static int shm_peek(struct hk_recv *recv, const void **data, uint32_t *bytes, ui
 		r->bytes = 0; /* nothing to measure */
 		*bytes = n;
 		*mark = h->mark;
-		return find_loan(r, h, n, data);
+		return borrow(r, n, data);
 	}
 	*data = n <= INLINE_BYTES ? h->small : r->region.slots + (size_t)r->index * r->r.slot_bytes;
 	*bytes = n;
@@ -556,8 +462,6 @@ static int shm_open_endpoint(const struct hk_endpoint_env *env, struct hk_endpoi
 		err = hk_fail(ENOMEM, "no memory for %d peers", env->nranks);
 		goto free_endpoint;
 	}
-	for (int i = 0; i < env->nranks; i++)
-		e->peers[i].file = -1;
 	err = create_segment(e);
 	if (err)
 		goto free_peers;
@@ -698,30 +602,13 @@ static int shm_connect_recv(struct hk_endpoint *ep, int peer, uint32_t channel,
 static int shm_attach(struct hk_endpoint *ep, const struct hk_memory *m)
 {
 	struct shm_endpoint *e = endpoint(ep);
-	int err;
 
-	if (e->nregions == MAX_REGIONS)
-		return 0; /* what is beyond is copied */
-	if (!e->file_published) {
-		err = e->env.wire->ops->publish(e->env.wire, FILE_TAG, m->fd);
-		if (err)
-			return err;
-		e->file_published = true;
-	}
-	e->regions[e->nregions++] = *m;
-	return 0;
+	return hk_lender_attach(&e->lender, e->env.wire, FILE_TAG, m);
 }
 
 static void shm_detach(struct hk_endpoint *ep, const struct hk_memory *m)
 {
-	struct shm_endpoint *e = endpoint(ep);
-
-	for (unsigned i = 0; i < e->nregions; i++) {
-		if (e->regions[i].base != m->base || e->regions[i].bytes != m->bytes)
-			continue;
-		e->regions[i] = e->regions[--e->nregions];
-		return;
-	}
+	hk_lender_detach(&endpoint(ep)->lender, m);
 }
 
 static size_t shm_memory(struct hk_endpoint *ep)
@@ -738,15 +625,6 @@ static size_t shm_memory(struct hk_endpoint *ep)
 	for (struct shm_recv *r = e->recvs; r; r = r->next)
 		bytes += sizeof(*r);
 	return bytes;
-}
-
-static void close_file(struct shm_peer *p)
-{
-	for (unsigned i = 0; i < MAX_MAPS; i++)
-		if (p->maps[i].base)
-			munmap(p->maps[i].base, p->maps[i].bytes);
-	if (p->file >= 0)
-		close(p->file);
 }
 
 static void shm_close(struct hk_endpoint *ep)
@@ -770,7 +648,7 @@ static void shm_close(struct hk_endpoint *ep)
 		free(r);
 	}
 	for (int i = 0; i < ep->nranks; i++) {
-		close_file(&e->peers[i]);
+		hk_borrower_close(&e->peers[i].borrowed);
 		if (!e->peers[i].bell)
 			continue;
 		munmap(e->peers[i].bell, PAGE);
