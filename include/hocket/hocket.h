@@ -138,8 +138,9 @@ HOCKET_API const char *hocketGetLastError(hocketComm_t comm);
 
 /* --- communicators --- */
 
-/* Makes an id for a new group and starts its bootstrap root in this process. One rank calls it and
- * hands the 128 bytes to the others (MPI, a file, an environment variable). It holds a secret. */
+/* Makes an id for a new group and starts its bootstrap root in this process. An id serves one
+ * group, once. One rank calls it and hands the 128 bytes to the others (MPI, a file, an environment
+ * variable). It holds a secret. */
 HOCKET_API hocketResult_t hocketGetUniqueId(hocketUniqueId *uniqueId);
 /* Joins the group as `rank` of `nranks`; returns when all ranks have joined, or with
  * hocketRemoteError and the missing ranks' numbers when the init deadline passes. */
@@ -180,8 +181,8 @@ HOCKET_API hocketResult_t hocketRedOpDestroy(hocketRedOp_t op, hocketComm_t comm
  * --- collectives ---
  * stream NULL: the call returns when the result is there. Otherwise it returns at once and the
  * stream runs it in order; the buffers then belong to the library until the stream has passed the
- * call. count 0 is valid and does nothing. The result has the same bits on every rank and in every
- * run.
+ * call. count 0 is valid and does nothing, and must then be 0 on all ranks. The result has the same
+ * bits on every rank and in every run.
  */
 
 /* recvbuff[i] = reduction over ranks of sendbuff[i], count elements each. In place: the same

@@ -226,7 +226,8 @@ static int judge(const struct race *race, int64_t began)
 		return fail_race(race, HK_EAUTH,
 				 "does not accept this unique id's secret, or is another job");
 	if (refused == race->n)
-		return fail_race(race, HK_EPEER, "no longer listens");
+		return fail_race(race, HK_EPEER,
+				 "no longer listens: it has ended or destroyed its communicator");
 	if (race->local)
 		return hk_fail(
 			race->local,

@@ -149,7 +149,9 @@ static int list_transports(const struct hk_transport **list, unsigned *count)
 		list[*count] = hk_transport_find(name);
 		if (!list[(*count)++])
 			return hk_fail(EINVAL,
-				       "HOCKET_TRANSPORTS names '%s', which is no transport", name);
+				       "HOCKET_TRANSPORTS names '%s', which is no transport; use "
+				       "shm,tcp or one of them",
+				       name);
 	}
 	return *count ? 0 : hk_fail(EINVAL, "HOCKET_TRANSPORTS names no transport");
 }
@@ -180,8 +182,8 @@ static int open_endpoints(struct hk_comm *c, struct rank_record *own)
 		open++;
 	}
 	if (!open && c->nranks > 1)
-		return hk_fail(ENOTSUP,
-			       "no transport works here; `hocket doctor` says what was built");
+		return hk_fail(ENOTSUP, "no transport of HOCKET_TRANSPORTS works between "
+					"processes; use shm,tcp or one of them");
 	return 0;
 }
 

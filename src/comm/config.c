@@ -49,7 +49,9 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 	if (err)
 		return err;
 	if (slot_bytes % 4096)
-		return hk_fail_quiet(EINVAL, "slots of %lld bytes: it must be a multiple of 4096",
+		return hk_fail_quiet(EINVAL,
+				     "HOCKET_SLOT_BYTES or config.slotBytes is %lld; it must be a "
+				     "multiple of 4096",
 				     (long long)slot_bytes);
 	*config = (struct hk_config){.timeout_ns = timeout * 1000000,
 				     .init_timeout_ms = init,

@@ -83,8 +83,10 @@ static int prove(struct hk_comm *c, const struct hk_algo *algo, const struct hk_
 	if (!err) {
 		err = hk_check(p, programs, c->nranks, c->config.slots, &report);
 		if (err)
-			hk_fail(HK_EPROOF, "%s for %d ranks is wrong: %s", algo->name, c->nranks,
-				report.text);
+			hk_fail(HK_EPROOF,
+				"%s for %d ranks is wrong: %s; see `hocket schedule %s -n %d%s`",
+				algo->name, c->nranks, report.text, algo->name, c->nranks,
+				p->inplace ? " --in-place" : "");
 	}
 	while (built > 0)
 		hk_program_free(programs[--built]);

@@ -53,6 +53,7 @@
 #include "error.h"
 #include "loan.h"
 #include "transport.h"
+#include "way.h"
 
 extern const struct hk_transport hk_transport_shm;
 
@@ -62,11 +63,11 @@ extern const struct hk_transport hk_transport_shm;
 #define ADDR_MAGIC     0x6d656d2d6b636f68ull
 #define INLINE_BYTES   48u
 #define HEADER_STRIDE  128u /* two lines: some processors prefetch lines in pairs */
+#define SENDER_AT      128u
 #define HEADERS_AT     512u
 #define MAX_SLOTS      ((PAGE - HEADERS_AT) / HEADER_STRIDE)
 #define LARGE_BYTES    4096u /* from here on a message is measured */
 #define LEND_BYTES     8192u /* less is faster copied than waited for */
-#define MOST_COST      ((int64_t)1 << 29)
 #define PROBE	       64u
 #define SHORT_SLEEP_NS 500000 /* where nothing orders a sleeper's look with a sender's */
 
@@ -86,19 +87,13 @@ struct shm_header {
 _Static_assert(sizeof(struct hk_loan) <= INLINE_BYTES, "a loan fits a header");
 _Static_assert(sizeof(struct shm_header) == 64, "a header is one cache line");
 
-/* Whether the kernels have stores that bypass the cache. */
-#ifdef __x86_64__
-#define HAVE_BYPASS true
-#else
-#define HAVE_BYPASS false
-#endif
-
 enum { WAY_CACHED, WAY_BYPASS, NWAYS, WAY_LENT = NWAYS };
 
 /* First line of a control page; only the receiver writes it. */
 struct shm_credit {
 	_Atomic uint32_t released;
-	_Atomic uint32_t read_cost[NWAYS]; /* as average() has it; 0: not known */
+	_Atomic uint32_t gone;		   /* the receiver has closed */
+	_Atomic uint32_t read_cost[NWAYS]; /* as hk_way_average() has it; 0: not known */
 };
 
 /* A mapped connection region, seen from either end. */
@@ -117,7 +112,8 @@ struct shm_send {
 	struct shm_send *next;
 	uint32_t way, large; /* way of this message; large messages so far */
 	uint32_t write_cost[NWAYS];
-	uint64_t since;		     /* when its slot was reserved */
+	uint64_t since; /* when its slot was reserved */
+	int error;
 	uint32_t lent;		     /* number of the last message that was lent */
 	struct hk_loan loan;	     /* of what is about to be lent */
 	uint8_t small[INLINE_BYTES]; /* a small message until it is committed */
@@ -130,6 +126,7 @@ struct shm_recv {
 	uint32_t received;
 	struct shm_header *header; /* of the slot to be received next */
 	uint32_t index;
+	int error;
 	uint64_t since; /* when the message was seen */
 	uint32_t bytes;
 	struct shm_recv *next;
@@ -164,6 +161,12 @@ static struct shm_credit *credit(const struct shm_region *r)
 	return (struct shm_credit *)r->base;
 }
 
+/* Second line of a control page: set when the sender has closed. */
+static _Atomic uint32_t *sender_gone(const struct shm_region *r)
+{
+	return (_Atomic uint32_t *)(r->base + SENDER_AT);
+}
+
 static struct shm_header *header(const struct shm_region *r, uint32_t slot)
 {
 	return (struct shm_header *)(r->base + HEADERS_AT + slot * HEADER_STRIDE);
@@ -190,29 +193,13 @@ static inline void ring_if_armed(struct shm_bell *bell)
 
 /* --- ways --- */
 
-/* Averages a measurement in; one that was interrupted must not count for much. Costs are in ticks
- * per 64 KiB: ticks may be tens of nanoseconds, and an average needs room below. */
-static uint32_t average(uint32_t cost, uint64_t ticks, uint32_t bytes)
-{
-	int64_t sample = (int64_t)((ticks << 16) / bytes) + 1;
-
-	if (sample > MOST_COST)
-		sample = MOST_COST;
-	if (!cost)
-		return (uint32_t)sample;
-	if (sample > 3 * (int64_t)cost)
-		sample = 3 * (int64_t)cost;
-	return (uint32_t)(cost + (sample - (int64_t)cost) / 8);
-}
-
 static uint32_t choose_way(struct shm_send *s)
 {
 	uint64_t cost[NWAYS];
 	uint32_t best;
 
-	if (!HAVE_BYPASS || s->sent < s->s.slots) /* the slots' pages are still to be made */
+	if (!HK_WAY_HAVE_BYPASS || s->sent < s->s.slots) /* the slots' pages are still to be made */
 		return WAY_CACHED;
-
 	for (uint32_t w = 0; w < NWAYS; w++) {
 		uint32_t read = atomic_load_explicit(&credit(&s->region)->read_cost[w],
 						     memory_order_relaxed);
@@ -228,6 +215,17 @@ static uint32_t choose_way(struct shm_send *s)
 
 /* --- fast path --- */
 
+static int __attribute__((cold, noinline)) peer_gone(int peer, int *error)
+{
+	if (!*error)
+		*error = hk_fail(
+			HK_EPEER,
+			"rank %d has destroyed its communicator, or aborted it, and takes no "
+			"part in this call; do all ranks make the same calls?",
+			peer);
+	return *error;
+}
+
 static int shm_reserve(struct hk_send *send, uint32_t bytes, void **slot)
 {
 	struct shm_send *s = (struct shm_send *)send;
@@ -235,8 +233,11 @@ static int shm_reserve(struct hk_send *send, uint32_t bytes, void **slot)
 	if (s->sent - s->released >= s->s.slots) {
 		s->released =
 			atomic_load_explicit(&credit(&s->region)->released, memory_order_acquire);
-		if (s->sent - s->released >= s->s.slots)
+		if (s->sent - s->released >= s->s.slots) {
+			if (atomic_load_explicit(&credit(&s->region)->gone, memory_order_relaxed))
+				return peer_gone(s->s.peer, &s->error);
 			return 0;
+		}
 	}
 	/* The receiver polls the header's line, and would take it away between two stores: so a
 	 * small message is put together here, and its line is written at once. */
@@ -265,6 +266,8 @@ static int shm_commit(struct hk_send *send, uint32_t bytes, uint32_t mark)
 	struct shm_send *s = (struct shm_send *)send;
 	struct shm_header *h = s->header;
 
+	if (__builtin_expect(s->error, 0))
+		return s->error;
 	if (bytes <= INLINE_BYTES)
 		memcpy(h->small, s->small, INLINE_BYTES);
 	h->bytes = bytes;
@@ -273,7 +276,7 @@ static int shm_commit(struct hk_send *send, uint32_t bytes, uint32_t mark)
 	if (bytes >= LARGE_BYTES) {
 		h->way = s->way;
 		s->write_cost[s->way] =
-			average(s->write_cost[s->way], hk_ticks() - s->since, bytes);
+			hk_way_average(s->write_cost[s->way], hk_ticks() - s->since, bytes);
 	}
 	publish_header(s, h);
 	return 0;
@@ -321,12 +324,14 @@ static int borrow(struct shm_recv *r, uint32_t bytes, const void **data)
 	memcpy(&loan, r->header->small, sizeof(loan));
 	err = hk_borrower_find(&e->peers[r->r.peer].borrowed, e->env.wire, r->r.peer, FILE_TAG,
 			       &loan, bytes, data);
+	r->error = err;
 	return err ? err : 1;
 }
 
 static int __attribute__((cold, noinline)) bad_length(struct shm_recv *r, uint32_t bytes)
 {
-	return hk_fail(HK_EWIRE,
+	return r->error = hk_fail(
+		       HK_EWIRE,
 		       "rank %d announced a message of %u bytes over shared memory, but a slot has "
 		       "%u; its memory is damaged or it runs another version",
 		       r->r.peer, bytes, r->r.slot_bytes);
@@ -338,8 +343,15 @@ static int shm_peek(struct hk_recv *recv, const void **data, uint32_t *bytes, ui
 	struct shm_header *h = r->header;
 	uint32_t n;
 
-	if (atomic_load_explicit(&h->seq, memory_order_acquire) != r->received + 1)
-		return 0;
+	if (__builtin_expect(r->error, 0))
+		return r->error;
+	if (atomic_load_explicit(&h->seq, memory_order_acquire) != r->received + 1) {
+		if (!atomic_load_explicit(sender_gone(&r->region), memory_order_acquire))
+			return 0;
+		/* Its last messages came before it said so. */
+		if (atomic_load_explicit(&h->seq, memory_order_acquire) != r->received + 1)
+			return peer_gone(r->r.peer, &r->error);
+	}
 	n = h->bytes;
 	if (__builtin_expect(n > r->r.slot_bytes, 0))
 		return bad_length(r, n);
@@ -362,11 +374,13 @@ static int shm_release(struct hk_recv *recv)
 {
 	struct shm_recv *r = (struct shm_recv *)recv;
 
+	if (__builtin_expect(r->error, 0))
+		return r->error;
 	if (r->bytes >= LARGE_BYTES) {
 		_Atomic uint32_t *cost = &credit(&r->region)->read_cost[r->header->way % NWAYS];
 		uint32_t known = atomic_load_explicit(cost, memory_order_relaxed);
 
-		atomic_store_explicit(cost, average(known, hk_ticks() - r->since, r->bytes),
+		atomic_store_explicit(cost, hk_way_average(known, hk_ticks() - r->since, r->bytes),
 				      memory_order_relaxed);
 	}
 	atomic_store_explicit(&credit(&r->region)->released, ++r->received, memory_order_release);
@@ -637,6 +651,8 @@ static void shm_close(struct hk_endpoint *ep)
 		struct shm_send *s = e->sends;
 
 		e->sends = s->next;
+		atomic_store_explicit(sender_gone(&s->region), 1, memory_order_release);
+		ring_if_armed(s->bell);
 		munmap(s->region.base, e->region_bytes);
 		free(s);
 	}
@@ -644,6 +660,8 @@ static void shm_close(struct hk_endpoint *ep)
 		struct shm_recv *r = e->recvs;
 
 		e->recvs = r->next;
+		atomic_store_explicit(&credit(&r->region)->gone, 1, memory_order_release);
+		ring_if_armed(r->bell);
 		munmap(r->region.base, e->region_bytes);
 		free(r);
 	}

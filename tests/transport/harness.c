@@ -14,11 +14,7 @@
 
 struct traits traits_of(const struct hk_transport *t)
 {
-	if (!strcmp(t->name, "loop"))
-		return (struct traits){.sees_death = true};
-	if (!strcmp(t->name, "tcp"))
-		return (struct traits){.buffers = true, .sees_death = true};
-	return (struct traits){false, false};
+	return (struct traits){.buffers = !strcmp(t->name, "tcp")};
 }
 
 /* --- opening and connecting --- */

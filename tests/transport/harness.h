@@ -76,10 +76,9 @@ enum stepping { ONE_THREAD, THREAD_PER_RANK };
 /* Until every stream has moved `upto` messages in all. NULL, or what is wrong. */
 const char *world_run(struct world *w, uint32_t upto, enum stepping stepping);
 
-/* What the suite must know about a transport. A new one is strict and sees no death. */
+/* What the suite must know about a transport. A new one is strict. */
 struct traits {
-	bool buffers;	 /* takes more than `slots` messages, in buffers of the kernel's */
-	bool sees_death; /* a closed endpoint is -HK_EPEER to its peers */
+	bool buffers; /* takes more than `slots` messages, in buffers of the kernel's */
 };
 struct traits traits_of(const struct hk_transport *t);
 
