@@ -277,7 +277,8 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 		if (r < 0)
 			return r;
 	}
-	return received ? (r = st->recv->ops->release(st->recv), r < 0 ? r : 1) : 1;
+	r = received ? st->recv->ops->release(st->recv) : 0;
+	return r < 0 ? r : 1;
 }
 
 static inline int poll_lane(struct hk_plan *plan, struct plan_lane *lane, bool *moved)
