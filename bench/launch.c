@@ -13,12 +13,14 @@
  *                not initialised otherwise.
  *   alone        none of these: one process.
  *
+ * The id must arrive within HOCKET_INIT_TIMEOUT_MS, as the communicator that is made with it must.
  * This is the benchmarks' only reader of the environment.
  */
 #include "launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +52,17 @@ static int number(const char *name)
 		return -1;
 	}
 	return (int)v;
+}
+
+/* How long the id may take, in seconds. What is no number is as good as not set here: the library
+ * reads the same variable and complains. */
+static double init_timeout_s(void)
+{
+	const char *text = getenv("HOCKET_INIT_TIMEOUT_MS");
+	char *end = NULL;
+	long ms = text && *text ? strtol(text, &end, 0) : 0;
+
+	return ms < 1 || ms > 86400000 || *end ? 60 : (double)ms / 1000;
 }
 
 static int read_place(const char *rank, const char *size, struct hk_launch *l)
@@ -158,7 +171,9 @@ static int write_id_file(const char *path, const hocketUniqueId *id)
 
 static int read_id_file(const char *path, hocketUniqueId *id)
 {
-	for (int tries = 0; tries < 6000; tries++) {
+	double timeout_s = init_timeout_s(), every_s = fmin(timeout_s, 0.01);
+
+	for (double waited_s = 0; waited_s < timeout_s; waited_s += every_s) {
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 		if (fd >= 0) {
@@ -168,10 +183,12 @@ static int read_id_file(const char *path, hocketUniqueId *id)
 			if (got == (ssize_t)sizeof(*id))
 				return 0;
 		}
-		usleep(10000);
+		usleep((useconds_t)(every_s * 1e6));
 	}
-	fprintf(stderr, "no id came in HOCKET_ID_FILE=%s within a minute: is process 0 running?\n",
-		path);
+	fprintf(stderr,
+		"no id came in HOCKET_ID_FILE=%s within %g s (HOCKET_INIT_TIMEOUT_MS): is process "
+		"0 running?\n",
+		path, timeout_s);
 	return -1;
 }
 
@@ -200,8 +217,8 @@ static int share_by_tcp(const struct hk_launch *l, hocketUniqueId *id)
 		port = next;
 	}
 	if (l->rank)
-		return hk_launch_tcp_fetch(host, port, l->rank, id);
-	return make_id(id) ? -1 : hk_launch_tcp_serve(host, port, l->nprocs, id);
+		return hk_launch_tcp_fetch(host, port, l->rank, init_timeout_s(), id);
+	return make_id(id) ? -1 : hk_launch_tcp_serve(host, port, l->nprocs, init_timeout_s(), id);
 }
 
 int hk_launch_share_id(const struct hk_launch *l, hocketUniqueId *id)

@@ -102,6 +102,20 @@ static void bad_variables_are_refused(void **state)
 			 2);
 }
 
+/* Rank 1 of 2, or rank 0, whose peer never comes: far sooner than the default of a minute. */
+static void a_missing_process_is_noticed_in_time(void **state)
+{
+	const char *hand = "HOCKET_INIT_TIMEOUT_MS=300 timeout 20 env HOCKET_NRANKS=2 "
+			   "HOCKET_ID_FILE=/tmp/hocket-no-such-id";
+	const char *torch = "HOCKET_INIT_TIMEOUT_MS=300 timeout 20 env WORLD_SIZE=2 "
+			    "MASTER_ADDR=127.0.0.1";
+	int port = 20000 + getpid() % 20000 + 2;
+
+	assert_int_equal(shell("%s HOCKET_RANK=1 %s 2>&1", hand, all_reduce), 2);
+	assert_int_equal(shell("%s MASTER_PORT=%d RANK=1 %s 2>&1", torch, port, all_reduce), 2);
+	assert_int_equal(shell("%s MASTER_PORT=%d RANK=0 %s 2>&1", torch, port, all_reduce), 2);
+}
+
 static void a_wrong_element_shows_in_the_status(void **state)
 {
 	assert_int_equal(shell("%s -t 2 -e 4K -n 2", wrong_perf), 1);
@@ -146,6 +160,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(with_an_id_file),
 		cmocka_unit_test(with_torchrun_variables),
 		cmocka_unit_test(bad_variables_are_refused),
+		cmocka_unit_test(a_missing_process_is_noticed_in_time),
 		cmocka_unit_test(a_wrong_element_shows_in_the_status),
 		cmocka_unit_test(flags_that_make_no_sense_are_refused),
 		cmocka_unit_test(results_as_json),
