@@ -2,9 +2,10 @@
 /*
  * Reads the launcher's environment. First match wins, most specific first:
  *
- *   hocket run   HOCKET_RANK, HOCKET_NRANKS, and the id as hexadecimal digits in HOCKET_ID, or
- *                HOCKET_ID_FILE: a path on a file system that all processes see. Process 0 writes
- *                the id there (the file must not exist) and removes it at the end.
+ *   hocket run   HOCKET_RANK, HOCKET_NRANKS, and the id as hexadecimal digits in HOCKET_ID.
+ *   by hand      HOCKET_RANK, HOCKET_NRANKS, and HOCKET_ID_FILE: a path on a file system that all
+ *                processes see. Process 0 writes the id there (the file must not exist) and removes
+ *                it at the end.
  *   torchrun     RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT. Process 0 hands the id over at
  *                HOCKET_ID_PORT, by default MASTER_PORT + 1, as torchrun itself listens on
  *                MASTER_PORT. Whoever can connect there while it lasts can read the id: it trusts
@@ -103,11 +104,22 @@ static int open_mpi(int *argc, char ***argv, struct hk_launch *l)
 }
 #endif
 
+/* Half of torchrun's variables are a mistake that would otherwise show as many groups of one. */
+static void warn_if_incomplete(void)
+{
+	const char *size = getenv("WORLD_SIZE");
+
+	if (!getenv("RANK") || !size || strtol(size, NULL, 10) <= 1)
+		return;
+	fprintf(stderr, "RANK and WORLD_SIZE are set but %s is not; running alone\n",
+		getenv("MASTER_ADDR") ? "MASTER_PORT" : "MASTER_ADDR");
+}
+
 int hk_launch_open(int *argc, char ***argv, struct hk_launch *l)
 {
 	*l = (struct hk_launch){HK_LAUNCH_ALONE, 0, 1};
 	if (getenv("HOCKET_RANK")) {
-		l->how = HK_LAUNCH_HOCKET;
+		l->how = getenv("HOCKET_ID") ? HK_LAUNCH_HOCKET : HK_LAUNCH_BY_HAND;
 		return read_place("HOCKET_RANK", "HOCKET_NRANKS", l);
 	}
 	if (getenv("RANK") && getenv("WORLD_SIZE") && getenv("MASTER_ADDR") &&
@@ -119,6 +131,7 @@ int hk_launch_open(int *argc, char ***argv, struct hk_launch *l)
 		l->how = HK_LAUNCH_MPI;
 		return open_mpi(argc, argv, l);
 	}
+	warn_if_incomplete();
 	return 0;
 }
 
@@ -192,12 +205,10 @@ static int read_id_file(const char *path, hocketUniqueId *id)
 	return -1;
 }
 
-static int share_by_hocket(const struct hk_launch *l, hocketUniqueId *id)
+static int share_by_file(const struct hk_launch *l, hocketUniqueId *id)
 {
-	const char *hex = getenv("HOCKET_ID"), *path = getenv("HOCKET_ID_FILE");
+	const char *path = getenv("HOCKET_ID_FILE");
 
-	if (hex)
-		return parse_hex(hex, id);
 	if (!path) {
 		fprintf(stderr, "HOCKET_RANK is set, but neither HOCKET_ID nor HOCKET_ID_FILE\n");
 		return -1;
@@ -225,7 +236,9 @@ int hk_launch_share_id(const struct hk_launch *l, hocketUniqueId *id)
 {
 	switch (l->how) {
 	case HK_LAUNCH_HOCKET:
-		return share_by_hocket(l, id);
+		return parse_hex(getenv("HOCKET_ID"), id);
+	case HK_LAUNCH_BY_HAND:
+		return share_by_file(l, id);
 	case HK_LAUNCH_TORCHRUN:
 		return share_by_tcp(l, id);
 	case HK_LAUNCH_MPI: {
@@ -246,7 +259,7 @@ void hk_launch_close(const struct hk_launch *l)
 {
 	const char *path = getenv("HOCKET_ID_FILE");
 
-	if (l->how == HK_LAUNCH_HOCKET && l->rank == 0 && path && !getenv("HOCKET_ID"))
+	if (l->how == HK_LAUNCH_BY_HAND && l->rank == 0 && path)
 		unlink(path);
 #ifdef HOCKET_BENCH_MPI
 	if (l->how == HK_LAUNCH_MPI)
@@ -257,9 +270,8 @@ void hk_launch_close(const struct hk_launch *l)
 const char *hk_launch_name(enum hk_launcher how)
 {
 	static const char *const names[] = {
-		[HK_LAUNCH_ALONE] = "alone",
-		[HK_LAUNCH_HOCKET] = "hocket run",
-		[HK_LAUNCH_TORCHRUN] = "torchrun",
+		[HK_LAUNCH_ALONE] = "alone",	     [HK_LAUNCH_HOCKET] = "hocket run",
+		[HK_LAUNCH_BY_HAND] = "HOCKET_RANK", [HK_LAUNCH_TORCHRUN] = "torchrun",
 		[HK_LAUNCH_MPI] = "mpirun",
 	};
 

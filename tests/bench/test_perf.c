@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+static char output[16384]; /* of the last command given to says() */
 static const char *all_reduce, *reduce_scatter, *all_gather, *wrong_perf, *hocket;
 
 /* The exit status of a shell command, whose output is dropped. */
@@ -32,6 +33,28 @@ static int shell(const char *fmt, ...)
 	snprintf(command + n, sizeof(command) - (size_t)n, " >/dev/null");
 	status = system(command);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Fails unless the command, given like shell()'s, prints the text on either stream. */
+static void says(const char *text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void says(const char *text, const char *fmt, ...)
+{
+	char command[2048];
+	size_t got = 0, n;
+	va_list ap;
+	FILE *f;
+
+	va_start(ap, fmt);
+	vsnprintf(command, sizeof(command), fmt, ap);
+	va_end(ap);
+	f = popen(command, "r");
+	assert_non_null(f);
+	while ((n = fread(output + got, 1, sizeof(output) - 1 - got, f)) > 0)
+		got += n;
+	output[got] = 0;
+	pclose(f);
+	if (!strstr(output, text))
+		fail_msg("'%s' is not in:\n%s", text, output);
 }
 
 static void threads_alone(void **state)
@@ -80,6 +103,9 @@ static void with_an_id_file(void **state)
 			       path, all_reduce, all_reduce),
 			 0);
 	assert_int_not_equal(access(path, F_OK), 0);
+	says("(HOCKET_RANK)", "HOCKET_RANK=0 HOCKET_NRANKS=1 HOCKET_ID_FILE=%s %s -e 8 -n 1 -c 0",
+	     path, all_reduce);
+	says("(hocket run)", "%s run -n 1 %s -e 8 -n 1 -c 0", hocket, all_reduce);
 }
 
 static void with_torchrun_variables(void **state)
@@ -91,6 +117,15 @@ static void with_torchrun_variables(void **state)
 			       "RANK=0 %s -e 4K -n 2 && wait $one && wait $two",
 			       port, all_reduce, all_reduce, all_reduce),
 			 0);
+}
+
+static void half_of_torchrun_is_warned_of(void **state)
+{
+	const char *warning = "RANK and WORLD_SIZE are set but MASTER_ADDR is not; running alone";
+
+	says(warning, "RANK=0 WORLD_SIZE=2 %s -e 8 -n 1 -c 0 2>&1", all_reduce);
+	says("(alone)", "RANK=0 WORLD_SIZE=1 %s -e 8 -n 1 -c 0 2>&1", all_reduce);
+	assert_null(strstr(output, "MASTER_ADDR"));
 }
 
 static void bad_variables_are_refused(void **state)
@@ -159,6 +194,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(under_hocket_run),
 		cmocka_unit_test(with_an_id_file),
 		cmocka_unit_test(with_torchrun_variables),
+		cmocka_unit_test(half_of_torchrun_is_warned_of),
 		cmocka_unit_test(bad_variables_are_refused),
 		cmocka_unit_test(a_missing_process_is_noticed_in_time),
 		cmocka_unit_test(a_wrong_element_shows_in_the_status),
