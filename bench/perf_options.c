@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "element.h"
+#include "launch_variables.h"
 #include "verify.h"
 
 static const char help[] =
@@ -48,7 +49,8 @@ static const char help[] =
 	"  -J, --json FILE           also write the results there\n"
 	"  -h, --help                this\n"
 	"Start it with `hocket run -n N`, mpirun or torchrun, or alone with -t N.\n"
-	"The exit status is 1 if any element was wrong, 2 after another failure.\n";
+	"The exit status is 1 if any element was wrong, 2 after another failure.\n"
+	"Launchers' environment variables (`hocket doctor` lists the library's own):\n";
 
 static const struct option flags[] = {
 	{"minbytes", required_argument, NULL, 'b'},
@@ -193,6 +195,13 @@ static int set(struct hk_perf_options *o, int flag, const char *text)
 	}
 }
 
+static void print_help(const char *program)
+{
+	printf(help, program);
+	for (int i = 0; i < HK_NLAUNCH_VARIABLES; i++)
+		printf("  %-24s  %s\n", hk_launch_variables[i].name, hk_launch_variables[i].help);
+}
+
 static enum hk_perf_parse complain(bool loud, const char *program, const char *what,
 				   const char *value)
 {
@@ -227,7 +236,7 @@ enum hk_perf_parse hk_perf_parse(int argc, char **argv, bool loud, struct hk_per
 
 		if (flag == 'h') {
 			if (loud)
-				printf(help, argv[0]);
+				print_help(argv[0]);
 			return HK_PERF_HELP;
 		}
 		if (flag == ':')

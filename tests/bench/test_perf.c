@@ -163,6 +163,7 @@ static void flags_that_make_no_sense_are_refused(void **state)
 {
 	assert_int_equal(shell("%s -q 2>&1", all_reduce), 2);
 	assert_int_equal(shell("%s -h", all_reduce), 0);
+	says("HOCKET_ID_PORT", "%s -h", all_reduce);
 }
 
 static void results_as_json(void **state)

@@ -13,15 +13,15 @@
 static const char *hocket;
 static char output[65536]; /* of the last command, both streams */
 
-/* Runs `hocket ARGS`; returns its exit status. */
-static int run(const char *args)
+/* Runs `VARIABLES hocket ARGS`; returns its exit status. */
+static int run_with(const char *variables, const char *args)
 {
 	char command[1024];
 	size_t got = 0, n;
 	FILE *f;
 	int status;
 
-	snprintf(command, sizeof(command), "%s %s 2>&1", hocket, args);
+	snprintf(command, sizeof(command), "%s %s %s 2>&1", variables, hocket, args);
 	f = popen(command, "r");
 	assert_non_null(f);
 	while ((n = fread(output + got, 1, sizeof(output) - 1 - got, f)) > 0)
@@ -30,6 +30,11 @@ static int run(const char *args)
 	status = pclose(f);
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);
+}
+
+static int run(const char *args)
+{
+	return run_with("", args);
 }
 
 static void says(const char *text)
@@ -103,12 +108,27 @@ static void test_doctor(void **state)
 	says("hocket 0.");
 }
 
+static void test_doctor_on_variables(void **state)
+{
+	assert_int_equal(run_with("HOCKET_SLOT=8 HOCKET_SLOTS=8 HOCKET_NRANKS=77 HOCKET_ID=c0ffee",
+				  "doctor"),
+			 0);
+	says("unknown, ignored: HOCKET_SLOT\n");
+	assert_null(strstr(output, "ignored: HOCKET_SLOTS"));
+	assert_null(strstr(output, "ignored: HOCKET_ID"));
+	says("* HOCKET_SLOTS           8 ");
+	says("* HOCKET_NRANKS          77 ");
+	says("* HOCKET_ID              (secret) ");
+	assert_null(strstr(output, "c0ffee"));
+	says("  HOCKET_ID_FILE         - ");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_list),	 cmocka_unit_test(test_ring),
 		cmocka_unit_test(test_variants), cmocka_unit_test(test_complaints),
-		cmocka_unit_test(test_doctor),
+		cmocka_unit_test(test_doctor),	 cmocka_unit_test(test_doctor_on_variables),
 	};
 
 	if (argc != 2)
