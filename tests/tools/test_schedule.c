@@ -85,7 +85,14 @@ static void test_complaints(void **state)
 		{"schedule ring_all_reduce -n 0", "-n must be"},
 		{"schedule ring_all_reduce -n 4 --rank 4", "--rank must be"},
 		{"schedule ring_all_reduce --channels 99", "--channels must be"},
-		{"schedule ring_all_reduce --what", "unknown argument"},
+		{"schedule ring_all_reduce --what", "schedule: unknown flag --what\n"},
+		{"schedule ring_all_reduce -c 2", "schedule: unknown flag -c\n"},
+		{"schedule ring_all_reduce --rank", "schedule: --rank needs a value\n"},
+		{"schedule ring_all_reduce --in-place=1", "--in-place=1: that flag takes no value"},
+		{"run -n", "run: -n needs a value\n"},
+		{"run -n 2 --timeout", "run: --timeout needs a value\n"},
+		{"run -n 2 -x true", "run: unknown flag -x\n"},
+		{"doctor --what", "unknown argument --what\nusage: hocket doctor\n"},
 		{"schedule ring_all_reduce ring_all_gather", "one algorithm at a time"},
 		{"nothing", "there is no command nothing"},
 	};
@@ -94,6 +101,32 @@ static void test_complaints(void **state)
 		assert_int_equal(run(wrong[i][0]), 2);
 		says(wrong[i][1]);
 	}
+}
+
+static void test_help(void **state)
+{
+	static const char *const commands[] = {"run", "schedule", "doctor", "version", "help"};
+	char args[64];
+
+	for (size_t i = 0; i < 2 * sizeof(commands) / sizeof(commands[0]); i++) {
+		snprintf(args, sizeof(args), "%s %s", commands[i / 2], i % 2 ? "--help" : "-h");
+		assert_int_equal(run(args), 0);
+		snprintf(args, sizeof(args), "usage: hocket %s", commands[i / 2]);
+		says(args);
+	}
+	assert_int_equal(run("run -n 2 --help"), 0);
+	says("usage: hocket run");
+	assert_int_equal(run("schedule ring_all_reduce --help"), 0);
+	says("usage: hocket schedule");
+	/* What follows the program is the program's. */
+	assert_int_equal(run("run -n 1 printf %s -h"), 0);
+	assert_string_equal(output, "-h");
+}
+
+static void test_one_rank(void **state)
+{
+	assert_int_equal(run("schedule ring_all_reduce -n 1"), 0);
+	says(" on 1 rank; 1 step, 0 messages,");
 }
 
 static void test_doctor(void **state)
@@ -128,6 +161,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_list),	 cmocka_unit_test(test_ring),
 		cmocka_unit_test(test_variants), cmocka_unit_test(test_complaints),
+		cmocka_unit_test(test_help),	 cmocka_unit_test(test_one_rank),
 		cmocka_unit_test(test_doctor),	 cmocka_unit_test(test_doctor_on_variables),
 	};
 
