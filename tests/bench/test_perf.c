@@ -162,8 +162,34 @@ static void a_wrong_element_shows_in_the_status(void **state)
 static void flags_that_make_no_sense_are_refused(void **state)
 {
 	assert_int_equal(shell("%s -q 2>&1", all_reduce), 2);
+	says("-d: 'nope' is no data type\n-h lists the flags\n", "%s -d nope 2>&1", all_reduce);
+	assert_null(strstr(output, "usage"));
+	says("-b: '8X' is no size\n", "%s --minbytes 8X 2>&1", all_reduce);
+	says("-t: '0' is no number of threads", "%s -t 0 2>&1", all_reduce);
+	says("-e: maxbytes (4) is below minbytes (8)\n", "%s -e 4 2>&1", all_reduce);
+	says("unknown flag -q\n", "%s -q 2>&1", all_reduce);
+	says("unknown flag --size\n", "%s --size 2>&1", all_reduce);
+	says("-b: its value is missing\n", "%s -b 2>&1", all_reduce);
+	says("unknown argument 8\n", "%s 8 2>&1", all_reduce);
 	assert_int_equal(shell("%s -h", all_reduce), 0);
 	says("HOCKET_ID_PORT", "%s -h", all_reduce);
+}
+
+static void what_is_not_measured_is_said(void **state)
+{
+	const char *programs[] = {reduce_scatter, all_gather};
+
+	says("1 rank = 1 process (alone) x 1 thread\n"
+	     "# 1 rank: nothing is communicated; use hocket run -n N, or -t N\n",
+	     "%s -e 8 -n 1", all_reduce);
+	for (int i = 0; i < 2; i++) {
+		says("# 8 B left out: too small to give every rank an element (float, 4 B)\n",
+		     "%s -t 3 -e 16 -n 1", programs[i]);
+		says("3 ranks = 1 process (alone) x 3 threads\n", "%s -t 3 -e 16 -n 1",
+		     programs[i]);
+		assert_null(strstr(output, "# 16 B"));
+		assert_null(strstr(output, "# 3 ranks"));
+	}
 }
 
 static void results_as_json(void **state)
@@ -200,6 +226,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_missing_process_is_noticed_in_time),
 		cmocka_unit_test(a_wrong_element_shows_in_the_status),
 		cmocka_unit_test(flags_that_make_no_sense_are_refused),
+		cmocka_unit_test(what_is_not_measured_is_said),
 		cmocka_unit_test(results_as_json),
 	};
 
