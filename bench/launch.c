@@ -2,9 +2,10 @@
 /*
  * Reads the launcher's environment. First match wins, most specific first:
  *
- *   hocket run   HOCKET_RANK, HOCKET_NRANKS, and the id as hexadecimal digits in HOCKET_ID, or
- *                HOCKET_ID_FILE: a path on a file system that all processes see. Process 0 writes
- *                the id there (the file must not exist) and removes it at the end.
+ *   hocket run   HOCKET_RANK, HOCKET_NRANKS, and the id as hexadecimal digits in HOCKET_ID.
+ *   by hand      HOCKET_RANK, HOCKET_NRANKS, and HOCKET_ID_FILE: a path on a file system that all
+ *                processes see. Process 0 writes the id there (the file must not exist) and removes
+ *                it at the end.
  *   torchrun     RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT. Process 0 hands the id over at
  *                HOCKET_ID_PORT, by default MASTER_PORT + 1, as torchrun itself listens on
  *                MASTER_PORT. Whoever can connect there while it lasts can read the id: it trusts
@@ -13,12 +14,14 @@
  *                not initialised otherwise.
  *   alone        none of these: one process.
  *
+ * The id must arrive within HOCKET_INIT_TIMEOUT_MS, as the communicator that is made with it must.
  * This is the benchmarks' only reader of the environment.
  */
 #include "launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +53,17 @@ static int number(const char *name)
 		return -1;
 	}
 	return (int)v;
+}
+
+/* How long the id may take, in seconds. What is no number is as good as not set here: the library
+ * reads the same variable and complains. */
+static double init_timeout_s(void)
+{
+	const char *text = getenv("HOCKET_INIT_TIMEOUT_MS");
+	char *end = NULL;
+	long ms = text && *text ? strtol(text, &end, 0) : 0;
+
+	return ms < 1 || ms > 86400000 || *end ? 60 : (double)ms / 1000;
 }
 
 static int read_place(const char *rank, const char *size, struct hk_launch *l)
@@ -90,11 +104,22 @@ static int open_mpi(int *argc, char ***argv, struct hk_launch *l)
 }
 #endif
 
+/* Half of torchrun's variables are a mistake that would otherwise show as many groups of one. */
+static void warn_if_incomplete(void)
+{
+	const char *size = getenv("WORLD_SIZE");
+
+	if (!getenv("RANK") || !size || strtol(size, NULL, 10) <= 1)
+		return;
+	fprintf(stderr, "RANK and WORLD_SIZE are set but %s is not; running alone\n",
+		getenv("MASTER_ADDR") ? "MASTER_PORT" : "MASTER_ADDR");
+}
+
 int hk_launch_open(int *argc, char ***argv, struct hk_launch *l)
 {
 	*l = (struct hk_launch){HK_LAUNCH_ALONE, 0, 1};
 	if (getenv("HOCKET_RANK")) {
-		l->how = HK_LAUNCH_HOCKET;
+		l->how = getenv("HOCKET_ID") ? HK_LAUNCH_HOCKET : HK_LAUNCH_BY_HAND;
 		return read_place("HOCKET_RANK", "HOCKET_NRANKS", l);
 	}
 	if (getenv("RANK") && getenv("WORLD_SIZE") && getenv("MASTER_ADDR") &&
@@ -106,6 +131,7 @@ int hk_launch_open(int *argc, char ***argv, struct hk_launch *l)
 		l->how = HK_LAUNCH_MPI;
 		return open_mpi(argc, argv, l);
 	}
+	warn_if_incomplete();
 	return 0;
 }
 
@@ -158,7 +184,9 @@ static int write_id_file(const char *path, const hocketUniqueId *id)
 
 static int read_id_file(const char *path, hocketUniqueId *id)
 {
-	for (int tries = 0; tries < 6000; tries++) {
+	double timeout_s = init_timeout_s(), every_s = fmin(timeout_s, 0.01);
+
+	for (double waited_s = 0; waited_s < timeout_s; waited_s += every_s) {
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 		if (fd >= 0) {
@@ -168,19 +196,19 @@ static int read_id_file(const char *path, hocketUniqueId *id)
 			if (got == (ssize_t)sizeof(*id))
 				return 0;
 		}
-		usleep(10000);
+		usleep((useconds_t)(every_s * 1e6));
 	}
-	fprintf(stderr, "no id came in HOCKET_ID_FILE=%s within a minute: is process 0 running?\n",
-		path);
+	fprintf(stderr,
+		"no id came in HOCKET_ID_FILE=%s within %g s (HOCKET_INIT_TIMEOUT_MS): is process "
+		"0 running?\n",
+		path, timeout_s);
 	return -1;
 }
 
-static int share_by_hocket(const struct hk_launch *l, hocketUniqueId *id)
+static int share_by_file(const struct hk_launch *l, hocketUniqueId *id)
 {
-	const char *hex = getenv("HOCKET_ID"), *path = getenv("HOCKET_ID_FILE");
+	const char *path = getenv("HOCKET_ID_FILE");
 
-	if (hex)
-		return parse_hex(hex, id);
 	if (!path) {
 		fprintf(stderr, "HOCKET_RANK is set, but neither HOCKET_ID nor HOCKET_ID_FILE\n");
 		return -1;
@@ -200,15 +228,17 @@ static int share_by_tcp(const struct hk_launch *l, hocketUniqueId *id)
 		port = next;
 	}
 	if (l->rank)
-		return hk_launch_tcp_fetch(host, port, l->rank, id);
-	return make_id(id) ? -1 : hk_launch_tcp_serve(host, port, l->nprocs, id);
+		return hk_launch_tcp_fetch(host, port, l->rank, init_timeout_s(), id);
+	return make_id(id) ? -1 : hk_launch_tcp_serve(host, port, l->nprocs, init_timeout_s(), id);
 }
 
 int hk_launch_share_id(const struct hk_launch *l, hocketUniqueId *id)
 {
 	switch (l->how) {
 	case HK_LAUNCH_HOCKET:
-		return share_by_hocket(l, id);
+		return parse_hex(getenv("HOCKET_ID"), id);
+	case HK_LAUNCH_BY_HAND:
+		return share_by_file(l, id);
 	case HK_LAUNCH_TORCHRUN:
 		return share_by_tcp(l, id);
 	case HK_LAUNCH_MPI: {
@@ -229,7 +259,7 @@ void hk_launch_close(const struct hk_launch *l)
 {
 	const char *path = getenv("HOCKET_ID_FILE");
 
-	if (l->how == HK_LAUNCH_HOCKET && l->rank == 0 && path && !getenv("HOCKET_ID"))
+	if (l->how == HK_LAUNCH_BY_HAND && l->rank == 0 && path)
 		unlink(path);
 #ifdef HOCKET_BENCH_MPI
 	if (l->how == HK_LAUNCH_MPI)
@@ -240,9 +270,8 @@ void hk_launch_close(const struct hk_launch *l)
 const char *hk_launch_name(enum hk_launcher how)
 {
 	static const char *const names[] = {
-		[HK_LAUNCH_ALONE] = "alone",
-		[HK_LAUNCH_HOCKET] = "hocket run",
-		[HK_LAUNCH_TORCHRUN] = "torchrun",
+		[HK_LAUNCH_ALONE] = "alone",	     [HK_LAUNCH_HOCKET] = "hocket run",
+		[HK_LAUNCH_BY_HAND] = "HOCKET_RANK", [HK_LAUNCH_TORCHRUN] = "torchrun",
 		[HK_LAUNCH_MPI] = "mpirun",
 	};
 

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How a benchmark process learns which of how many it is, and how all processes get the unique id.
- * Four ways, told apart by the environment that the launcher leaves (see launch.c):
- * `hocket run`, torchrun, mpirun (when built with MPI), or alone.
+ * Five ways, told apart by the environment that the launcher leaves (see launch.c):
+ * `hocket run`, variables set by hand, torchrun, mpirun (when built with MPI), or alone.
  */
 #ifndef HOCKET_BENCH_LAUNCH_H
 #define HOCKET_BENCH_LAUNCH_H
 
 #include <hocket/hocket.h>
 
-enum hk_launcher { HK_LAUNCH_ALONE, HK_LAUNCH_HOCKET, HK_LAUNCH_TORCHRUN, HK_LAUNCH_MPI };
+enum hk_launcher {
+	HK_LAUNCH_ALONE,
+	HK_LAUNCH_HOCKET,
+	HK_LAUNCH_BY_HAND, /* HOCKET_RANK and HOCKET_ID_FILE */
+	HK_LAUNCH_TORCHRUN,
+	HK_LAUNCH_MPI,
+};
 
 struct hk_launch {
 	enum hk_launcher how;

@@ -8,6 +8,7 @@
 #include "launch_tcp.h"
 
 #include <errno.h>
+#include <math.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -17,8 +18,6 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-#define DEADLINE_S 60
 
 struct hello {
 	char text[32];
@@ -121,10 +120,11 @@ static int serve_one(int fd, int nprocs, hocketUniqueId id)
 	return rank;
 }
 
-int hk_launch_tcp_serve(const char *host, const char *port, int nprocs, const hocketUniqueId *id)
+int hk_launch_tcp_serve(const char *host, const char *port, int nprocs, double timeout_s,
+			const hocketUniqueId *id)
 {
 	bool *served = calloc((size_t)nprocs, sizeof(*served));
-	double deadline = now_s() + DEADLINE_S;
+	double deadline = now_s() + timeout_s;
 	int left = nprocs - 1, fd = nprocs > 1 ? listen_at(host, port) : -1;
 
 	if (!served || (fd < 0 && left)) {
@@ -151,16 +151,23 @@ int hk_launch_tcp_serve(const char *host, const char *port, int nprocs, const ho
 		close(fd);
 	free(served);
 	if (left)
-		fprintf(stderr, "%d of %d processes did not fetch the id within %d s\n", left,
-			nprocs - 1, DEADLINE_S);
+		fprintf(stderr,
+			"%d of %d processes did not fetch the id within %g s "
+			"(HOCKET_INIT_TIMEOUT_MS)\n",
+			left, nprocs - 1, timeout_s);
 	return left ? -1 : 0;
 }
 
-static int connect_once(const struct addrinfo *list)
+/* A connection that is not answered ends at the deadline, not when the system gives up. */
+static int connect_once(const struct addrinfo *list, double deadline)
 {
 	for (const struct addrinfo *a = list; a; a = a->ai_next) {
 		int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		double left = fmax(deadline - now_s(), 0.001);
+		struct timeval limit = {(time_t)left, (suseconds_t)((left - floor(left)) * 1e6)};
 
+		if (fd >= 0)
+			setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 		if (fd >= 0 && !connect(fd, a->ai_addr, a->ai_addrlen))
 			return fd;
 		if (fd >= 0)
@@ -169,17 +176,18 @@ static int connect_once(const struct addrinfo *list)
 	return -1;
 }
 
-int hk_launch_tcp_fetch(const char *host, const char *port, int rank, hocketUniqueId *id)
+int hk_launch_tcp_fetch(const char *host, const char *port, int rank, double timeout_s,
+			hocketUniqueId *id)
 {
 	struct addrinfo *list = resolve(host, port);
-	double deadline = now_s() + DEADLINE_S;
+	double deadline = now_s() + timeout_s;
 	struct hello h = make_hello(rank);
 	bool done = false;
 
 	if (!list)
 		return -1;
 	while (!done && now_s() < deadline) {
-		int fd = connect_once(list);
+		int fd = connect_once(list, deadline);
 
 		if (fd >= 0) {
 			done = !transfer(fd, &h, sizeof(h), true) &&
@@ -192,7 +200,9 @@ int hk_launch_tcp_fetch(const char *host, const char *port, int rank, hocketUniq
 	freeaddrinfo(list);
 	if (done)
 		return 0;
-	fprintf(stderr, "process 0 did not hand the id over at %s:%s within %d s\n", host, port,
-		DEADLINE_S);
+	fprintf(stderr,
+		"process 0 did not hand the id over at %s:%s within %g s "
+		"(HOCKET_INIT_TIMEOUT_MS)\n",
+		host, port, timeout_s);
 	return -1;
 }

@@ -7,8 +7,10 @@
 #include <hocket/hocket.h>
 
 /* Process 0 serves *id at host:port until nprocs - 1 others have it; the others fetch it. Both give
- * up after a minute. 0; or -1 with the reason on standard error. */
-int hk_launch_tcp_serve(const char *host, const char *port, int nprocs, const hocketUniqueId *id);
-int hk_launch_tcp_fetch(const char *host, const char *port, int rank, hocketUniqueId *id);
+ * up after timeout_s seconds. 0; or -1 with the reason on standard error. */
+int hk_launch_tcp_serve(const char *host, const char *port, int nprocs, double timeout_s,
+			const hocketUniqueId *id);
+int hk_launch_tcp_fetch(const char *host, const char *port, int rank, double timeout_s,
+			hocketUniqueId *id);
 
 #endif

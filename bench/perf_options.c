@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "element.h"
+#include "launch_variables.h"
 #include "verify.h"
 
 static const char help[] =
@@ -48,7 +50,8 @@ static const char help[] =
 	"  -J, --json FILE           also write the results there\n"
 	"  -h, --help                this\n"
 	"Start it with `hocket run -n N`, mpirun or torchrun, or alone with -t N.\n"
-	"The exit status is 1 if any element was wrong, 2 after another failure.\n";
+	"The exit status is 1 if any element was wrong, 2 after another failure.\n"
+	"Launchers' environment variables (`hocket doctor` lists the library's own):\n";
 
 static const struct option flags[] = {
 	{"minbytes", required_argument, NULL, 'b'},
@@ -193,14 +196,70 @@ static int set(struct hk_perf_options *o, int flag, const char *text)
 	}
 }
 
-static enum hk_perf_parse complain(bool loud, const char *program, const char *what,
-				   const char *value)
+static void print_help(const char *program)
 {
-	if (loud) {
-		fprintf(stderr, "%s: %s %s\n", program, what, value);
-		fprintf(stderr, help, program);
+	printf(help, program);
+	for (int i = 0; i < HK_NLAUNCH_VARIABLES; i++)
+		printf("  %-24s  %s\n", hk_launch_variables[i].name, hk_launch_variables[i].help);
+}
+
+/* Ends a sentence about a value that set() has refused. */
+static const char *objection(int flag)
+{
+	switch (flag) {
+	case 'b':
+	case 'e':
+	case 'i':
+		return "is no size";
+	case 'f':
+		return "is no factor above 1";
+	case 'm':
+		return "is no number from 1 to 1048576";
+	case 'o':
+		return "is no operation";
+	case 'd':
+		return "is no data type";
+	case 'z':
+	case 'p':
+	case 'R':
+		return "is neither 0 nor 1";
+	case 't':
+		return "is no number of threads from 1 to 4096";
+	case 'a':
+		return "is none of 0, 1, 2, 3";
+	default:
+		return "is no whole number from 0";
 	}
+}
+
+static enum hk_perf_parse complain(bool loud, const char *program, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static enum hk_perf_parse complain(bool loud, const char *program, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!loud)
+		return HK_PERF_BAD;
+	va_start(ap, fmt);
+	fprintf(stderr, "%s: ", program);
+	vfprintf(stderr, fmt, ap);
+	fprintf(stderr, "\n-h lists the flags\n");
+	va_end(ap);
 	return HK_PERF_BAD;
+}
+
+/* What getopt_long has returned ':' or '?' for. */
+static enum hk_perf_parse complain_of_flag(bool loud, int got, char **argv)
+{
+	const char *given = argv[optind - 1];
+	char one[] = {'-', (char)optopt, 0};
+
+	/* A short flag may stand inside a word; a long one is a word, perhaps with =VALUE. */
+	if (strncmp(given, "--", 2))
+		given = one;
+	if (got == ':')
+		return complain(loud, argv[0], "%s: its value is missing", given);
+	return complain(loud, argv[0], "unknown flag %s", given);
 }
 
 enum hk_perf_parse hk_perf_parse(int argc, char **argv, bool loud, struct hk_perf_options *o)
@@ -223,25 +282,23 @@ enum hk_perf_parse hk_perf_parse(int argc, char **argv, bool loud, struct hk_per
 	opterr = 0;
 	while ((flag = getopt_long(argc, argv, ":b:e:f:i:n:w:m:c:o:d:z:t:p:r:a:R:J:h", flags,
 				   NULL)) != -1) {
-		const char *given = argv[optind - 1];
-
 		if (flag == 'h') {
 			if (loud)
-				printf(help, argv[0]);
+				print_help(argv[0]);
 			return HK_PERF_HELP;
 		}
-		if (flag == ':')
-			return complain(loud, argv[0], "a value is missing after", given);
-		if (flag == '?')
-			return complain(loud, argv[0], "unknown flag", given);
+		if (flag == ':' || flag == '?')
+			return complain_of_flag(loud, flag, argv);
 		if (set(o, flag, optarg))
-			return complain(loud, argv[0], "bad value:", optarg);
+			return complain(loud, argv[0], "-%c: '%s' %s", flag, optarg,
+					objection(flag));
 	}
 	if (optind < argc)
-		return complain(loud, argv[0], "unknown argument", argv[optind]);
+		return complain(loud, argv[0], "unknown argument %s", argv[optind]);
 	if (o->max_bytes == SIZE_MAX)
 		o->max_bytes = o->min_bytes > (64u << 20) ? o->min_bytes : 64u << 20;
 	if (o->max_bytes < o->min_bytes)
-		return complain(loud, argv[0], "maxbytes is below minbytes", "");
+		return complain(loud, argv[0], "-e: maxbytes (%zu) is below minbytes (%zu)",
+				o->max_bytes, o->min_bytes);
 	return HK_PERF_RUN;
 }

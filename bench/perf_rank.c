@@ -299,8 +299,11 @@ static int measure_size(struct rank *r, struct variant *v, size_t bytes, size_t 
 	struct hk_perf_row row = {.type = (int)v->type, .op = coll->reduces ? v->op : -1};
 
 	coll->shape(bytes / size, r->job->nranks, &v->shape);
-	if (!v->shape.count && bytes)
-		return 0; /* too small for one element per rank */
+	if (!v->shape.count && bytes) {
+		if (r->rank == 0)
+			hk_perf_report_skipped(bytes, (int)v->type);
+		return 0;
+	}
 	row.count = v->shape.count;
 	row.bytes = v->bytes = v->shape.total * size;
 	v->in_place = false;

@@ -15,8 +15,13 @@ static const char *const averages[] = {"rank 0", "mean", "min", "max"};
 static void print_header(const struct hk_perf_options *o, const struct hk_launch *l,
 			 const char *version, const char *name)
 {
-	printf("# Hocket %s, %s: %d ranks = %d processes (%s) x %d threads\n", version, name,
-	       l->nprocs * o->threads, l->nprocs, hk_launch_name(l->how), o->threads);
+	int nranks = l->nprocs * o->threads;
+
+	printf("# Hocket %s, %s: %d rank%s = %d process%s (%s) x %d thread%s\n", version, name,
+	       nranks, nranks == 1 ? "" : "s", l->nprocs, l->nprocs == 1 ? "" : "es",
+	       hk_launch_name(l->how), o->threads, o->threads == 1 ? "" : "s");
+	if (nranks == 1)
+		printf("# 1 rank: nothing is communicated; use hocket run -n N, or -t N\n");
 	printf("# minBytes %zu maxBytes %zu step: ", o->min_bytes, o->max_bytes);
 	if (o->step_bytes)
 		printf("%zu(bytes)", o->step_bytes);
@@ -125,6 +130,13 @@ void hk_perf_report_row(struct hk_perf_report *report, const struct hk_perf_row 
 	report->rows++;
 	report->wrong += row->out_of_place.wrong + row->in_place.wrong;
 	report->busbw_sum += row->out_of_place.busbw + row->in_place.busbw;
+}
+
+void hk_perf_report_skipped(size_t bytes, int type)
+{
+	printf("# %zu B left out: too small to give every rank an element (%s, %zu B)\n", bytes,
+	       hk_elements[type].name, hk_elements[type].size);
+	fflush(stdout);
 }
 
 int hk_perf_report_close(struct hk_perf_report *report, size_t memory)

@@ -32,6 +32,8 @@ struct hk_perf_report {
 int hk_perf_report_open(struct hk_perf_report *report, const struct hk_perf_collective *coll,
 			const struct hk_perf_options *o, const struct hk_launch *l);
 void hk_perf_report_row(struct hk_perf_report *report, const struct hk_perf_row *row);
+/* Says that a size that was asked for has no row. */
+void hk_perf_report_skipped(size_t bytes, int type);
 /* Prints the summary; memory is the most that a communicator took. 0; -1 if the JSON file could not
  * be written. */
 int hk_perf_report_close(struct hk_perf_report *report, size_t memory);

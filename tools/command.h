@@ -20,6 +20,12 @@ extern const struct hk_command hk_command_help;
 
 /* All of them, ended by NULL. */
 extern const struct hk_command *const hk_commands[];
+/* Prints how the command is used; returns 0. */
+int hk_command_explain(const struct hk_command *c);
+/* What to complain of after getopt_long, with opterr 0 and a ':' before the short flags, gave ':'
+ * or
+ * '?': a sentence that names the flag. It stays until the next call. */
+const char *hk_command_flag_problem(int got, char *const *argv);
 /* Says what is wrong and how the command is used, on standard error; returns 2. */
 int hk_command_complain(const struct hk_command *c, const char *what, const char *value);
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `hocket doctor`: what this build and this machine offer, and every parameter with the value in
- * force. The first thing to attach to a report of a problem.
+ * `hocket doctor`: what this build and this machine offer, every parameter with the value in force,
+ * the launchers' variables, and HOCKET_ variables that nobody reads: typing errors. The first thing
+ * to attach to a report of a problem, so it never prints the secret id.
  */
 #include <hocket/hocket.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -14,6 +17,7 @@
 #include "command.h"
 #include "devices.h"
 #include "kernels.h"
+#include "launch_variables.h"
 #include "param.h"
 
 static void print_version(void)
@@ -112,6 +116,46 @@ static void print_parameters(void)
 		       *info.value ? info.value : "-", info.help);
 }
 
+static void print_launch_variables(void)
+{
+	printf("launchers (environment variables that place a process; * set)\n");
+	for (int i = 0; i < HK_NLAUNCH_VARIABLES; i++) {
+		const struct hk_launch_variable *v = &hk_launch_variables[i];
+		const char *value = getenv(v->name);
+
+		printf("%c %-22s %-10s %s\n", value ? '*' : ' ', v->name,
+		       !value	   ? "-"
+		       : v->secret ? "(secret)"
+				   : value,
+		       v->help);
+	}
+}
+
+/* Whether somebody reads the variable whose name is the first `length` characters. */
+static bool is_known(const char *name, size_t length)
+{
+	struct hk_param_info info;
+
+	for (unsigned i = 0; !hk_param_describe(i, &info); i++)
+		if (strlen(info.name) == length && !strncmp(info.name, name, length))
+			return true;
+	for (int i = 0; i < HK_NLAUNCH_VARIABLES; i++)
+		if (strlen(hk_launch_variables[i].name) == length &&
+		    !strncmp(hk_launch_variables[i].name, name, length))
+			return true;
+	return false;
+}
+
+static void print_unknown_variables(void)
+{
+	for (char **v = environ; *v; v++) {
+		size_t length = strcspn(*v, "=");
+
+		if (!strncmp(*v, "HOCKET_", 7) && !is_known(*v, length))
+			printf("unknown, ignored: %.*s\n", (int)length, *v);
+	}
+}
+
 static int doctor_main(int argc, char **argv)
 {
 	if (argc > 1)
@@ -119,13 +163,15 @@ static int doctor_main(int argc, char **argv)
 	print_version();
 	print_machine();
 	print_parameters();
+	print_launch_variables();
+	print_unknown_variables();
 	return 0;
 }
 
 const struct hk_command hk_command_doctor = {
 	.name = "doctor",
 	.usage = "",
-	.summary = "shows what this build and this machine offer, and all parameters",
+	.summary = "shows what this build and this machine offer, and all environment variables",
 	.details = "",
 	.main = doctor_main,
 };

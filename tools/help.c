@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* `hocket help [COMMAND]`: the table of commands, or one in detail. */
+/* `hocket help [COMMAND]`, `hocket COMMAND --help`: the table of commands, or one in detail. */
 #include <stdio.h>
 #include <string.h>
 
 #include "command.h"
+
+int hk_command_explain(const struct hk_command *c)
+{
+	printf("usage: hocket %s%s%s\n\n%s\n%s", c->name, *c->usage ? " " : "", c->usage,
+	       c->summary, c->details);
+	return 0;
+}
 
 static int help_main(int argc, char **argv)
 {
@@ -16,12 +23,8 @@ static int help_main(int argc, char **argv)
 		return 0;
 	}
 	for (unsigned i = 0; hk_commands[i]; i++) {
-		const struct hk_command *c = hk_commands[i];
-
-		if (strcmp(argv[1], c->name))
-			continue;
-		printf("usage: hocket %s %s\n\n%s\n%s", c->name, c->usage, c->summary, c->details);
-		return 0;
+		if (!strcmp(argv[1], hk_commands[i]->name))
+			return hk_command_explain(hk_commands[i]);
 	}
 	return hk_command_complain(&hk_command_help, "there is no command", argv[1]);
 }

@@ -46,7 +46,7 @@ struct job {
 struct run_options {
 	int n;
 	double timeout_s;
-	bool bind, must_bind;
+	bool bind, must_bind, help;
 	char **program;
 };
 
@@ -122,7 +122,8 @@ static void deadlines(struct job *job)
 	double now = now_s();
 
 	if (now >= job->timeout_at) {
-		fprintf(stderr, "hocket run: time is up, ending %d ranks\n", job->running);
+		fprintf(stderr, "hocket run: time is up, ending %d rank%s\n", job->running,
+			job->running == 1 ? "" : "s");
 		job->timeout_at = NO_DEADLINE;
 		fail(job, TIMED_OUT);
 		job->term_at = now;
@@ -133,7 +134,8 @@ static void deadlines(struct job *job)
 		job->kill_at = now + GRACE_S;
 	}
 	if (now >= job->kill_at) {
-		fprintf(stderr, "hocket run: killing %d ranks that did not end\n", job->running);
+		fprintf(stderr, "hocket run: killing %d rank%s that did not end\n", job->running,
+			job->running == 1 ? "" : "s");
 		signal_all(job, SIGKILL);
 		job->kill_at = NO_DEADLINE;
 	}
@@ -141,7 +143,8 @@ static void deadlines(struct job *job)
 
 static void pass_on(struct job *job, int sig)
 {
-	fprintf(stderr, "hocket run: %s, passed on to %d ranks\n", strsignal(sig), job->running);
+	fprintf(stderr, "hocket run: %s, passed on to %d rank%s\n", strsignal(sig), job->running,
+		job->running == 1 ? "" : "s");
 	fail(job, 128 + sig);
 	signal_all(job, sig);
 	job->term_at = NO_DEADLINE;
@@ -228,11 +231,9 @@ static int run_job(const struct run_options *o, const cpu_set_t *cores)
 static const char *parse(int argc, char **argv, struct run_options *o)
 {
 	static const struct option flags[] = {
-		{"nranks", required_argument, NULL, 'n'},
-		{"bind", no_argument, NULL, 'b'},
-		{"no-bind", no_argument, NULL, 'B'},
-		{"timeout", required_argument, NULL, 't'},
-		{NULL, 0, NULL, 0},
+		{"nranks", required_argument, NULL, 'n'}, {"bind", no_argument, NULL, 'b'},
+		{"no-bind", no_argument, NULL, 'B'},	  {"timeout", required_argument, NULL, 't'},
+		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
 	};
 	int flag;
 	char *end;
@@ -240,7 +241,7 @@ static const char *parse(int argc, char **argv, struct run_options *o)
 	*o = (struct run_options){.bind = true};
 	opterr = 0;
 	optind = 1;
-	while ((flag = getopt_long(argc, argv, "+n:", flags, NULL)) != -1) {
+	while ((flag = getopt_long(argc, argv, "+:n:h", flags, NULL)) != -1) {
 		if (flag == 'n') {
 			long n = strtol(optarg, &end, 10);
 
@@ -253,8 +254,11 @@ static const char *parse(int argc, char **argv, struct run_options *o)
 				return "--timeout takes a number of seconds";
 		} else if (flag == 'b' || flag == 'B') {
 			o->must_bind = o->bind = flag == 'b';
+		} else if (flag == 'h') {
+			o->help = true;
+			return NULL;
 		} else {
-			return "unknown flag, or one without its value";
+			return hk_command_flag_problem(flag, argv);
 		}
 	}
 	if (!o->n)
@@ -274,6 +278,8 @@ static int run_main(int argc, char **argv)
 
 	if (problem)
 		return hk_command_complain(&hk_command_run, problem, "");
+	if (o.help)
+		return hk_command_explain(&hk_command_run);
 	if (o.bind) {
 		cores = calloc((size_t)o.n, sizeof(cpu_set_t));
 		if (cores && hk_run_cores(o.n, cores)) {

@@ -6,6 +6,7 @@
  */
 #include <getopt.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,7 +20,7 @@
 struct schedule_options {
 	int n, rank; /* rank -1: all */
 	unsigned channels;
-	bool inplace, unfused;
+	bool inplace, unfused, help;
 };
 
 static int list_algorithms(void)
@@ -44,6 +45,11 @@ static int build_all(const struct hk_algo *algo, const struct hk_problem *p, boo
 	return 0;
 }
 
+static const char *s(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 static int show(const struct hk_algo *algo, const struct hk_problem *p,
 		const struct schedule_options *o, struct hk_program **programs)
 {
@@ -59,25 +65,25 @@ static int show(const struct hk_algo *algo, const struct hk_problem *p,
 		printf("WRONG: %s\n", report.text);
 		return 1;
 	}
-	printf("proved: %s on %d ranks%s; %llu steps, %llu messages, %u slot%s per connection\n",
-	       algo->name, p->nranks, p->inplace ? " in place" : "",
-	       (unsigned long long)report.steps, (unsigned long long)report.messages, report.slots,
-	       report.slots == 1 ? "" : "s");
+	printf("proved: %s on %d rank%s%s; %llu step%s, %llu message%s, %u slot%s per connection\n",
+	       algo->name, p->nranks, s((unsigned)p->nranks), p->inplace ? " in place" : "",
+	       (unsigned long long)report.steps, s(report.steps),
+	       (unsigned long long)report.messages, s(report.messages), report.slots,
+	       s(report.slots));
 	return 0;
 }
 
 /* 0, or what is wrong with the arguments. */
 static const char *parse(int argc, char **argv, struct schedule_options *o)
 {
-	static const struct option flags[] = {{"channels", required_argument, NULL, 'c'},
-					      {"rank", required_argument, NULL, 'r'},
-					      {"in-place", no_argument, NULL, 'i'},
-					      {"unfused", no_argument, NULL, 'u'},
-					      {NULL, 0, NULL, 0}};
+	static const struct option flags[] = {
+		{"channels", required_argument, NULL, 'c'}, {"rank", required_argument, NULL, 'r'},
+		{"in-place", no_argument, NULL, 'i'},	    {"unfused", no_argument, NULL, 'u'},
+		{"help", no_argument, NULL, 'h'},	    {NULL, 0, NULL, 0}};
 	int flag;
 
 	opterr = 0;
-	while ((flag = getopt_long(argc, argv, "n:", flags, NULL)) != -1) {
+	while ((flag = getopt_long(argc, argv, ":n:h", flags, NULL)) != -1) {
 		if (flag == 'n')
 			o->n = atoi(optarg);
 		else if (flag == 'c')
@@ -88,9 +94,13 @@ static const char *parse(int argc, char **argv, struct schedule_options *o)
 			o->inplace = true;
 		else if (flag == 'u')
 			o->unfused = true;
+		else if (flag == 'h')
+			o->help = true;
 		else
-			return "unknown argument, or one without its value";
+			return hk_command_flag_problem(flag, argv);
 	}
+	if (o->help)
+		return NULL;
 	if (o->n < 1 || o->n > MOST_RANKS)
 		return "-n must be from 1 to 1024";
 	if (o->channels < 1 || o->channels > 16)
@@ -111,6 +121,8 @@ static int schedule_main(int argc, char **argv)
 
 	if (problem)
 		return hk_command_complain(&hk_command_schedule, problem, "");
+	if (o.help)
+		return hk_command_explain(&hk_command_schedule);
 	if (optind == argc)
 		return list_algorithms();
 	algo = hk_algo_find(argv[optind]);
@@ -122,8 +134,8 @@ static int schedule_main(int argc, char **argv)
 	p = (struct hk_problem){
 		.coll = algo->coll, .nranks = o.n, .channels = o.channels, .inplace = o.inplace};
 	if (!algo->accepts(&p)) {
-		fprintf(stderr, "hocket schedule: %s does not do %d ranks with %u channels\n",
-			algo->name, o.n, o.channels);
+		fprintf(stderr, "hocket schedule: %s does not do %d rank%s with %u channel%s\n",
+			algo->name, o.n, s((unsigned)o.n), o.channels, s(o.channels));
 		return 1;
 	}
 	programs = calloc((size_t)o.n, sizeof(struct hk_program *));

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+static char output[16384]; /* of the last command given to says() */
 static const char *all_reduce, *reduce_scatter, *all_gather, *wrong_perf, *hocket;
 
 /* The exit status of a shell command, whose output is dropped. */
@@ -32,6 +33,28 @@ static int shell(const char *fmt, ...)
 	snprintf(command + n, sizeof(command) - (size_t)n, " >/dev/null");
 	status = system(command);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Fails unless the command, given like shell()'s, prints the text on either stream. */
+static void says(const char *text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void says(const char *text, const char *fmt, ...)
+{
+	char command[2048];
+	size_t got = 0, n;
+	va_list ap;
+	FILE *f;
+
+	va_start(ap, fmt);
+	vsnprintf(command, sizeof(command), fmt, ap);
+	va_end(ap);
+	f = popen(command, "r");
+	assert_non_null(f);
+	while ((n = fread(output + got, 1, sizeof(output) - 1 - got, f)) > 0)
+		got += n;
+	output[got] = 0;
+	pclose(f);
+	if (!strstr(output, text))
+		fail_msg("'%s' is not in:\n%s", text, output);
 }
 
 static void threads_alone(void **state)
@@ -80,6 +103,9 @@ static void with_an_id_file(void **state)
 			       path, all_reduce, all_reduce),
 			 0);
 	assert_int_not_equal(access(path, F_OK), 0);
+	says("(HOCKET_RANK)", "HOCKET_RANK=0 HOCKET_NRANKS=1 HOCKET_ID_FILE=%s %s -e 8 -n 1 -c 0",
+	     path, all_reduce);
+	says("(hocket run)", "%s run -n 1 %s -e 8 -n 1 -c 0", hocket, all_reduce);
 }
 
 static void with_torchrun_variables(void **state)
@@ -93,6 +119,15 @@ static void with_torchrun_variables(void **state)
 			 0);
 }
 
+static void half_of_torchrun_is_warned_of(void **state)
+{
+	const char *warning = "RANK and WORLD_SIZE are set but MASTER_ADDR is not; running alone";
+
+	says(warning, "RANK=0 WORLD_SIZE=2 %s -e 8 -n 1 -c 0 2>&1", all_reduce);
+	says("(alone)", "RANK=0 WORLD_SIZE=1 %s -e 8 -n 1 -c 0 2>&1", all_reduce);
+	assert_null(strstr(output, "MASTER_ADDR"));
+}
+
 static void bad_variables_are_refused(void **state)
 {
 	assert_int_equal(shell("HOCKET_RANK=2 HOCKET_NRANKS=2 %s 2>&1", all_reduce), 2);
@@ -100,6 +135,20 @@ static void bad_variables_are_refused(void **state)
 	assert_int_equal(shell("HOCKET_RANK=0 HOCKET_NRANKS=1 %s 2>&1", all_reduce), 2);
 	assert_int_equal(shell("HOCKET_RANK=0 HOCKET_NRANKS=1 HOCKET_ID=00 %s 2>&1", all_reduce),
 			 2);
+}
+
+/* Rank 1 of 2, or rank 0, whose peer never comes: far sooner than the default of a minute. */
+static void a_missing_process_is_noticed_in_time(void **state)
+{
+	const char *hand = "HOCKET_INIT_TIMEOUT_MS=300 timeout 20 env HOCKET_NRANKS=2 "
+			   "HOCKET_ID_FILE=/tmp/hocket-no-such-id";
+	const char *torch = "HOCKET_INIT_TIMEOUT_MS=300 timeout 20 env WORLD_SIZE=2 "
+			    "MASTER_ADDR=127.0.0.1";
+	int port = 20000 + getpid() % 20000 + 2;
+
+	assert_int_equal(shell("%s HOCKET_RANK=1 %s 2>&1", hand, all_reduce), 2);
+	assert_int_equal(shell("%s MASTER_PORT=%d RANK=1 %s 2>&1", torch, port, all_reduce), 2);
+	assert_int_equal(shell("%s MASTER_PORT=%d RANK=0 %s 2>&1", torch, port, all_reduce), 2);
 }
 
 static void a_wrong_element_shows_in_the_status(void **state)
@@ -113,7 +162,34 @@ static void a_wrong_element_shows_in_the_status(void **state)
 static void flags_that_make_no_sense_are_refused(void **state)
 {
 	assert_int_equal(shell("%s -q 2>&1", all_reduce), 2);
+	says("-d: 'nope' is no data type\n-h lists the flags\n", "%s -d nope 2>&1", all_reduce);
+	assert_null(strstr(output, "usage"));
+	says("-b: '8X' is no size\n", "%s --minbytes 8X 2>&1", all_reduce);
+	says("-t: '0' is no number of threads", "%s -t 0 2>&1", all_reduce);
+	says("-e: maxbytes (4) is below minbytes (8)\n", "%s -e 4 2>&1", all_reduce);
+	says("unknown flag -q\n", "%s -q 2>&1", all_reduce);
+	says("unknown flag --size\n", "%s --size 2>&1", all_reduce);
+	says("-b: its value is missing\n", "%s -b 2>&1", all_reduce);
+	says("unknown argument 8\n", "%s 8 2>&1", all_reduce);
 	assert_int_equal(shell("%s -h", all_reduce), 0);
+	says("HOCKET_ID_PORT", "%s -h", all_reduce);
+}
+
+static void what_is_not_measured_is_said(void **state)
+{
+	const char *programs[] = {reduce_scatter, all_gather};
+
+	says("1 rank = 1 process (alone) x 1 thread\n"
+	     "# 1 rank: nothing is communicated; use hocket run -n N, or -t N\n",
+	     "%s -e 8 -n 1", all_reduce);
+	for (int i = 0; i < 2; i++) {
+		says("# 8 B left out: too small to give every rank an element (float, 4 B)\n",
+		     "%s -t 3 -e 16 -n 1", programs[i]);
+		says("3 ranks = 1 process (alone) x 3 threads\n", "%s -t 3 -e 16 -n 1",
+		     programs[i]);
+		assert_null(strstr(output, "# 16 B"));
+		assert_null(strstr(output, "# 3 ranks"));
+	}
 }
 
 static void results_as_json(void **state)
@@ -145,9 +221,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(under_hocket_run),
 		cmocka_unit_test(with_an_id_file),
 		cmocka_unit_test(with_torchrun_variables),
+		cmocka_unit_test(half_of_torchrun_is_warned_of),
 		cmocka_unit_test(bad_variables_are_refused),
+		cmocka_unit_test(a_missing_process_is_noticed_in_time),
 		cmocka_unit_test(a_wrong_element_shows_in_the_status),
 		cmocka_unit_test(flags_that_make_no_sense_are_refused),
+		cmocka_unit_test(what_is_not_measured_is_said),
 		cmocka_unit_test(results_as_json),
 	};
 

@@ -13,15 +13,15 @@
 static const char *hocket;
 static char output[65536]; /* of the last command, both streams */
 
-/* Runs `hocket ARGS`; returns its exit status. */
-static int run(const char *args)
+/* Runs `VARIABLES hocket ARGS`; returns its exit status. */
+static int run_with(const char *variables, const char *args)
 {
 	char command[1024];
 	size_t got = 0, n;
 	FILE *f;
 	int status;
 
-	snprintf(command, sizeof(command), "%s %s 2>&1", hocket, args);
+	snprintf(command, sizeof(command), "%s %s %s 2>&1", variables, hocket, args);
 	f = popen(command, "r");
 	assert_non_null(f);
 	while ((n = fread(output + got, 1, sizeof(output) - 1 - got, f)) > 0)
@@ -30,6 +30,11 @@ static int run(const char *args)
 	status = pclose(f);
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);
+}
+
+static int run(const char *args)
+{
+	return run_with("", args);
 }
 
 static void says(const char *text)
@@ -80,7 +85,14 @@ static void test_complaints(void **state)
 		{"schedule ring_all_reduce -n 0", "-n must be"},
 		{"schedule ring_all_reduce -n 4 --rank 4", "--rank must be"},
 		{"schedule ring_all_reduce --channels 99", "--channels must be"},
-		{"schedule ring_all_reduce --what", "unknown argument"},
+		{"schedule ring_all_reduce --what", "schedule: unknown flag --what\n"},
+		{"schedule ring_all_reduce -c 2", "schedule: unknown flag -c\n"},
+		{"schedule ring_all_reduce --rank", "schedule: --rank needs a value\n"},
+		{"schedule ring_all_reduce --in-place=1", "--in-place=1: that flag takes no value"},
+		{"run -n", "run: -n needs a value\n"},
+		{"run -n 2 --timeout", "run: --timeout needs a value\n"},
+		{"run -n 2 -x true", "run: unknown flag -x\n"},
+		{"doctor --what", "unknown argument --what\nusage: hocket doctor\n"},
 		{"schedule ring_all_reduce ring_all_gather", "one algorithm at a time"},
 		{"nothing", "there is no command nothing"},
 	};
@@ -89,6 +101,32 @@ static void test_complaints(void **state)
 		assert_int_equal(run(wrong[i][0]), 2);
 		says(wrong[i][1]);
 	}
+}
+
+static void test_help(void **state)
+{
+	static const char *const commands[] = {"run", "schedule", "doctor", "version", "help"};
+	char args[64];
+
+	for (size_t i = 0; i < 2 * sizeof(commands) / sizeof(commands[0]); i++) {
+		snprintf(args, sizeof(args), "%s %s", commands[i / 2], i % 2 ? "--help" : "-h");
+		assert_int_equal(run(args), 0);
+		snprintf(args, sizeof(args), "usage: hocket %s", commands[i / 2]);
+		says(args);
+	}
+	assert_int_equal(run("run -n 2 --help"), 0);
+	says("usage: hocket run");
+	assert_int_equal(run("schedule ring_all_reduce --help"), 0);
+	says("usage: hocket schedule");
+	/* What follows the program is the program's. */
+	assert_int_equal(run("run -n 1 printf %s -h"), 0);
+	assert_string_equal(output, "-h");
+}
+
+static void test_one_rank(void **state)
+{
+	assert_int_equal(run("schedule ring_all_reduce -n 1"), 0);
+	says(" on 1 rank; 1 step, 0 messages,");
 }
 
 static void test_doctor(void **state)
@@ -103,12 +141,28 @@ static void test_doctor(void **state)
 	says("hocket 0.");
 }
 
+static void test_doctor_on_variables(void **state)
+{
+	assert_int_equal(run_with("HOCKET_SLOT=8 HOCKET_SLOTS=8 HOCKET_NRANKS=77 HOCKET_ID=c0ffee",
+				  "doctor"),
+			 0);
+	says("unknown, ignored: HOCKET_SLOT\n");
+	assert_null(strstr(output, "ignored: HOCKET_SLOTS"));
+	assert_null(strstr(output, "ignored: HOCKET_ID"));
+	says("* HOCKET_SLOTS           8 ");
+	says("* HOCKET_NRANKS          77 ");
+	says("* HOCKET_ID              (secret) ");
+	assert_null(strstr(output, "c0ffee"));
+	says("  HOCKET_ID_FILE         - ");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_list),	 cmocka_unit_test(test_ring),
 		cmocka_unit_test(test_variants), cmocka_unit_test(test_complaints),
-		cmocka_unit_test(test_doctor),
+		cmocka_unit_test(test_help),	 cmocka_unit_test(test_one_rank),
+		cmocka_unit_test(test_doctor),	 cmocka_unit_test(test_doctor_on_variables),
 	};
 
 	if (argc != 2)
