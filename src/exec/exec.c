@@ -233,6 +233,27 @@ static inline const void *to_lend(const struct hk_plan *plan, const struct plan_
 	return st->send->ops->lends(st->send, at, (uint32_t)bytes) ? at : NULL;
 }
 
+/* As reserve: a slot for what the step sends, or where it can be lent from. */
+static inline int take_slot(const struct hk_plan *plan, const struct plan_step *st, uint32_t tile,
+			    size_t bytes, void **slot, const void **lent)
+{
+	const struct hk_send_ops *ops = st->send->ops;
+	int r;
+
+	/* First whether it can go at all: what lends is to be asked once a message. */
+	if (st->lendable) {
+		r = ops->reserve(st->send, 0, slot);
+		if (r <= 0)
+			return r;
+		*lent = to_lend(plan, st, tile, bytes);
+		if (*lent) {
+			*slot = NULL;
+			return 1;
+		}
+	}
+	return ops->reserve(st->send, (uint32_t)bytes, slot);
+}
+
 /* 1: the step went; 0: not yet; negative: an error. */
 static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uint32_t tile)
 {
@@ -254,12 +275,9 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 	if ((st->does & HK_DOES_RECV) && (mark != plan->call.mark || got != bytes))
 		return mismatch(plan, st, mark, got, bytes);
 	if (st->does & HK_DOES_SEND) {
-		lent = to_lend(plan, st, tile, bytes);
-		r = st->send->ops->reserve(st->send, lent ? 0 : (uint32_t)bytes, &slot);
+		r = take_slot(plan, st, tile, bytes, &slot, &lent);
 		if (r <= 0)
 			return r;
-		if (lent)
-			slot = NULL;
 	}
 	for (uint32_t i = 0; i < st->nchunks; i++) {
 		struct span s = span_of(plan, chunk + i, tile);
@@ -281,10 +299,13 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 	return r < 0 ? r : 1;
 }
 
+/* Takes a lane through its sends and one more step. Not further: while a lane works off all that
+ * has come in, the lanes that keep the peers busy would stand still. */
 static inline int poll_lane(struct hk_plan *plan, struct plan_lane *lane, bool *moved)
 {
 	while (lane->tile < plan->ntiles) {
-		int r = try_step(plan, &lane->steps[lane->step], lane->tile);
+		const struct plan_step *st = &lane->steps[lane->step];
+		int r = try_step(plan, st, lane->tile);
 
 		if (r <= 0)
 			return r;
@@ -295,6 +316,8 @@ static inline int poll_lane(struct hk_plan *plan, struct plan_lane *lane, bool *
 			if (++lane->tile == plan->ntiles)
 				plan->active--;
 		}
+		if (st->op != HK_SEND)
+			return 0;
 	}
 	return 0;
 }

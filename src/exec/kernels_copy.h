@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The copies of a kernel set. Not memcpy: from a few KiB on it may use `rep movsb`, which on some
- * processors is ten times slower than loads and stores when another core wrote the lines last, and
- * here one nearly always did. Copies of a few bytes are on the path of the smallest messages.
+ * The copies of a kernel set. Not memcpy: which instructions that uses depends on the C library,
+ * the size and the alignment, and the transports measure ways of copying, which must then be what
+ * they are. Copies of a few bytes are on the path of the smallest messages.
  */
 #ifndef HK_EXEC_KERNELS_COPY_H
 #define HK_EXEC_KERNELS_COPY_H

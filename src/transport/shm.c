@@ -22,13 +22,13 @@
  * tells us: between cores that share a cache a slot had best stay in it; between others, stores
  * that bypass the cache were up to five times as fast. So each connection measures: the sender how
  * long it takes to fill a slot, the receiver how long to use it (it reports that beside the
- * released count). One large message in PROBE goes the other way, so that the choice follows when
+ * released count). A burst now and then goes another way (way.h), so that the choice follows when
  * the system moves a rank.
  *
  * Lending. A message in registered memory need not be copied to a slot: its header then says where
  * it is in the file that holds all of the sender's registered memory, and the receiver reads it
- * there, through a mapping that it keeps. The sender's flush waits until all that was lent has been
- * released.
+ * there, through a mapping that it keeps. It is a third way, measured like the others. The sender's
+ * flush waits until all that was lent has been released.
  *
  * Sleeping. A rank that waits long arms its bell (a word in its segment) and sleeps on it as a
  * futex. A sender stores a message and then loads the bell; a sleeper stores the bell and then
@@ -68,7 +68,7 @@ extern const struct hk_transport hk_transport_shm;
 #define MAX_SLOTS      ((PAGE - HEADERS_AT) / HEADER_STRIDE)
 #define LARGE_BYTES    4096u /* from here on a message is measured */
 #define LEND_BYTES     8192u /* less is faster copied than waited for */
-#define PROBE	       64u
+#define LOOK_NS	       400
 #define SHORT_SLEEP_NS 500000 /* where nothing orders a sleeper's look with a sender's */
 
 struct shm_addr {
@@ -87,13 +87,11 @@ struct shm_header {
 _Static_assert(sizeof(struct hk_loan) <= INLINE_BYTES, "a loan fits a header");
 _Static_assert(sizeof(struct shm_header) == 64, "a header is one cache line");
 
-enum { WAY_CACHED, WAY_BYPASS, NWAYS, WAY_LENT = NWAYS };
-
 /* First line of a control page; only the receiver writes it. */
 struct shm_credit {
 	_Atomic uint32_t released;
-	_Atomic uint32_t gone;		   /* the receiver has closed */
-	_Atomic uint32_t read_cost[NWAYS]; /* as hk_way_average() has it; 0: not known */
+	_Atomic uint32_t gone;		      /* the receiver has closed */
+	_Atomic uint32_t read_cost[HK_NWAYS]; /* as hk_way_average() has it; 0: not known */
 };
 
 /* A mapped connection region, seen from either end. */
@@ -110,9 +108,10 @@ struct shm_send {
 	struct shm_header *header; /* of the slot to be sent next */
 	uint32_t index;
 	struct shm_send *next;
-	uint32_t way, large; /* way of this message; large messages so far */
-	uint32_t write_cost[NWAYS];
-	uint64_t since; /* when its slot was reserved */
+	struct hk_ways ways;
+	uint32_t way;	 /* of this message */
+	int64_t look_at; /* no look at the released count before, when there was no slot */
+	uint64_t since;	 /* when its slot was reserved */
 	int error;
 	uint32_t lent;		     /* number of the last message that was lent */
 	struct hk_loan loan;	     /* of what is about to be lent */
@@ -191,28 +190,6 @@ static inline void ring_if_armed(struct shm_bell *bell)
 		ring(bell);
 }
 
-/* --- ways --- */
-
-static uint32_t choose_way(struct shm_send *s)
-{
-	uint64_t cost[NWAYS];
-	uint32_t best;
-
-	if (!HK_WAY_HAVE_BYPASS || s->sent < s->s.slots) /* the slots' pages are still to be made */
-		return WAY_CACHED;
-	for (uint32_t w = 0; w < NWAYS; w++) {
-		uint32_t read = atomic_load_explicit(&credit(&s->region)->read_cost[w],
-						     memory_order_relaxed);
-
-		/* Not known yet: find out. */
-		if (!s->write_cost[w] || !read)
-			return s->large++ % NWAYS;
-		cost[w] = (uint64_t)s->write_cost[w] + read;
-	}
-	best = cost[WAY_BYPASS] < cost[WAY_CACHED] ? WAY_BYPASS : WAY_CACHED;
-	return ++s->large % PROBE ? best : best ^ 1;
-}
-
 /* --- fast path --- */
 
 static int __attribute__((cold, noinline)) peer_gone(int peer, int *error)
@@ -229,8 +206,15 @@ static int __attribute__((cold, noinline)) peer_gone(int peer, int *error)
 static int shm_reserve(struct hk_send *send, uint32_t bytes, void **slot)
 {
 	struct shm_send *s = (struct shm_send *)send;
+	int64_t now;
 
 	if (s->sent - s->released >= s->s.slots) {
+		/* Not at every poll: each look takes the line away from the receiver, who counts in
+		 * it. */
+		now = hk_now_ns();
+		if (now < s->look_at)
+			return 0;
+		s->look_at = now + LOOK_NS;
 		s->released =
 			atomic_load_explicit(&credit(&s->region)->released, memory_order_acquire);
 		if (s->sent - s->released >= s->s.slots) {
@@ -243,8 +227,8 @@ static int shm_reserve(struct hk_send *send, uint32_t bytes, void **slot)
 	 * small message is put together here, and its line is written at once. */
 	s->s.bypass = false;
 	if (bytes >= LARGE_BYTES) {
-		s->way = choose_way(s);
-		s->s.bypass = s->way == WAY_BYPASS;
+		s->way = hk_way_to_fill(&s->ways);
+		s->s.bypass = s->way == HK_WAY_BYPASS;
 		s->since = hk_ticks();
 	}
 	*slot = bytes <= INLINE_BYTES ? s->small
@@ -272,11 +256,12 @@ static int shm_commit(struct hk_send *send, uint32_t bytes, uint32_t mark)
 		memcpy(h->small, s->small, INLINE_BYTES);
 	h->bytes = bytes;
 	h->mark = mark;
-	h->way = WAY_CACHED;
+	h->way = HK_WAY_CACHED;
 	if (bytes >= LARGE_BYTES) {
 		h->way = s->way;
-		s->write_cost[s->way] =
-			hk_way_average(s->write_cost[s->way], hk_ticks() - s->since, bytes);
+		if (s->ways.filled > s->s.slots) /* else the slot's pages had to be made */
+			s->ways.write_cost[s->way] = hk_way_average(s->ways.write_cost[s->way],
+								    hk_ticks() - s->since, bytes);
 	}
 	publish_header(s, h);
 	return 0;
@@ -287,7 +272,8 @@ static bool shm_lends(struct hk_send *send, const void *data, uint32_t bytes)
 	struct shm_send *s = (struct shm_send *)send;
 
 	return bytes >= LEND_BYTES &&
-	       hk_lender_find(&endpoint(send->ep)->lender, data, bytes, &s->loan);
+	       hk_lender_find(&endpoint(send->ep)->lender, data, bytes, &s->loan) &&
+	       hk_way_to_lend(&s->ways);
 }
 
 static int shm_lend(struct hk_send *send, const void *data, uint32_t bytes, uint32_t mark)
@@ -298,7 +284,7 @@ static int shm_lend(struct hk_send *send, const void *data, uint32_t bytes, uint
 	memcpy(h->small, &s->loan, sizeof(s->loan));
 	h->bytes = bytes;
 	h->mark = mark;
-	h->way = WAY_LENT;
+	h->way = HK_WAY_LENT;
 	publish_header(s, h);
 	s->lent = s->sent;
 	return 0;
@@ -325,7 +311,7 @@ static int borrow(struct shm_recv *r, uint32_t bytes, const void **data)
 	err = hk_borrower_find(&e->peers[r->r.peer].borrowed, e->env.wire, r->r.peer, FILE_TAG,
 			       &loan, bytes, data);
 	r->error = err;
-	return err ? err : 1;
+	return err;
 }
 
 static int __attribute__((cold, noinline)) bad_length(struct shm_recv *r, uint32_t bytes)
@@ -355,16 +341,18 @@ static int shm_peek(struct hk_recv *recv, const void **data, uint32_t *bytes, ui
 	n = h->bytes;
 	if (__builtin_expect(n > r->r.slot_bytes, 0))
 		return bad_length(r, n);
-	if (__builtin_expect(h->way == WAY_LENT, 0)) {
-		r->bytes = 0; /* nothing to measure */
-		*bytes = n;
-		*mark = h->mark;
-		return borrow(r, n, data);
-	}
-	*data = n <= INLINE_BYTES ? h->small : r->region.slots + (size_t)r->index * r->r.slot_bytes;
 	*bytes = n;
 	*mark = h->mark;
 	r->bytes = n;
+	if (__builtin_expect(h->way == HK_WAY_LENT, 0)) {
+		int err = borrow(r, n, data);
+
+		if (err)
+			return err;
+	} else {
+		*data = n <= INLINE_BYTES ? h->small
+					  : r->region.slots + (size_t)r->index * r->r.slot_bytes;
+	}
 	if (n >= LARGE_BYTES)
 		r->since = hk_ticks();
 	return 1;
@@ -377,7 +365,7 @@ static int shm_release(struct hk_recv *recv)
 	if (__builtin_expect(r->error, 0))
 		return r->error;
 	if (r->bytes >= LARGE_BYTES) {
-		_Atomic uint32_t *cost = &credit(&r->region)->read_cost[r->header->way % NWAYS];
+		_Atomic uint32_t *cost = &credit(&r->region)->read_cost[r->header->way % HK_NWAYS];
 		uint32_t known = atomic_load_explicit(cost, memory_order_relaxed);
 
 		atomic_store_explicit(cost, hk_way_average(known, hk_ticks() - r->since, r->bytes),
@@ -580,6 +568,7 @@ static int shm_connect_send(struct hk_endpoint *ep, int peer, uint32_t channel,
 				.slots = e->env.slots,
 				.slot_bytes = e->env.slot_bytes};
 	s->bell = e->peers[peer].bell;
+	s->ways.read_cost = credit(&s->region)->read_cost;
 	s->header = header(&s->region, 0);
 	s->next = e->sends;
 	e->sends = s;
@@ -651,6 +640,13 @@ static void shm_close(struct hk_endpoint *ep)
 		struct shm_send *s = e->sends;
 
 		e->sends = s->next;
+		hk_log(HK_LOG_TRACE,
+		       "rank %d to %d, channel %u: %u large messages, %u lendable; cost cached %u, "
+		       "bypass %u, lent %u",
+		       ep->rank, s->s.peer, s->s.channel, s->ways.filled, s->ways.offered,
+		       (unsigned)hk_way_cost(&s->ways, HK_WAY_CACHED),
+		       (unsigned)hk_way_cost(&s->ways, HK_WAY_BYPASS),
+		       (unsigned)hk_way_cost(&s->ways, HK_WAY_LENT));
 		atomic_store_explicit(sender_gone(&s->region), 1, memory_order_release);
 		ring_if_armed(s->bell);
 		munmap(s->region.base, e->region_bytes);
