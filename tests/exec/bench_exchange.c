@@ -98,6 +98,35 @@ static double exchange(struct side *mine, struct side *theirs, copy_fn *fill, si
 	return (double)bytes * (double)turns / (double)(hk_now_ns() - start);
 }
 
+/* GB/s at which this core copies memory that no cache holds, while the other does so too. */
+static double stream(copy_fn *copy, uint8_t *from, uint8_t *to)
+{
+	int64_t start = hk_now_ns();
+
+	for (int i = 0; i < 4; i++)
+		copy(to, from, TOTAL);
+	return 4.0 * (double)TOTAL / (double)(hk_now_ns() - start);
+}
+
+static void run_streams(struct side *mine, struct side *theirs, bool first, uint64_t turn)
+{
+	uint8_t *from = aligned_alloc(4096, TOTAL), *to = aligned_alloc(4096, TOTAL);
+	double k, nt;
+
+	if (!from || !to)
+		exit(1);
+	memset(from, 1, TOTAL);
+	memset(to, 1, TOTAL);
+	atomic_store_explicit(&mine->full, turn + 1, memory_order_release);
+	await(&theirs->full, turn + 1);
+	k = stream(hk_kernels()->copy, from, to);
+	nt = stream(hk_kernels()->copy_nt, from, to);
+	if (first)
+		printf("memory, both cores copying: cached %.2f, bypass %.2f GB/s each\n", k, nt);
+	free(from);
+	free(to);
+}
+
 static void run(struct side *sides, bool first)
 {
 	struct side *mine = &sides[!first], *theirs = &sides[first];
@@ -122,6 +151,7 @@ static void run(struct side *sides, bool first)
 		if (first)
 			printf("%9zu %12.2f %12.2f %12.2f\n", bytes, c, k, nt);
 	}
+	run_streams(mine, theirs, first, turn);
 	free(from);
 	free(to);
 }
