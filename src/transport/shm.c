@@ -397,6 +397,9 @@ static void shm_arm(struct hk_endpoint *ep)
 {
 	struct shm_endpoint *e = endpoint(ep);
 
+	/* The look that follows must be a real one. */
+	for (struct shm_send *s = e->sends; s; s = s->next)
+		s->look_at = 0;
 	atomic_store_explicit(&e->bell->armed, 1, memory_order_seq_cst);
 	if (e->ordered)
 		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
