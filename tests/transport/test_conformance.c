@@ -362,6 +362,7 @@ static const struct CMUnitTest checks[] = {
 	cmocka_unit_test(wait_ends_when_a_slot_is_free),
 	cmocka_unit_test(close_with_messages_left),
 	cmocka_unit_test(memory_is_reported),
+	cmocka_unit_test(arming_looks_again),
 	cmocka_unit_test(receiver_sees_death),
 	cmocka_unit_test(sender_sees_death),
 	cmocka_unit_test(others_survive_a_death),
