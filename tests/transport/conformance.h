@@ -28,7 +28,6 @@ void wait_ends_when_a_message_arrives(void **state);
 void wait_ends_when_a_slot_is_free(void **state);
 void close_with_messages_left(void **state);
 void memory_is_reported(void **state);
-void arming_looks_again(void **state);
 void receiver_sees_death(void **state);
 void sender_sees_death(void **state);
 void others_survive_a_death(void **state);

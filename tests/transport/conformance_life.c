@@ -247,31 +247,6 @@ void memory_is_reported(void **state)
 	world_close(&w);
 }
 
-/* A slot that is given back just before the sender arms must be seen at the look after arming:
- * nobody rings for it any more. */
-void arming_looks_again(void **state)
-{
-	struct stream *s;
-	struct world w;
-	void *slot;
-
-	if (traits_of(transport).buffers)
-		skip();
-	for (int round = 0; round < 20; round++) {
-		const char *wrong = NULL;
-
-		world_open(&w, transport, &two);
-		s = world_connect(&w, 0, 1, 0);
-		while (stream_send(s) == 1)
-			;
-		assert_int_equal(s->send->ops->reserve(s->send, 1, &slot), 0);
-		assert_int_equal(stream_recv(s, &wrong), 1);
-		transport->arm(w.ep[0]);
-		assert_int_equal(s->send->ops->reserve(s->send, 1, &slot), 1);
-		world_close(&w);
-	}
-}
-
 void receiver_sees_death(void **state)
 {
 	const char *wrong = NULL;
