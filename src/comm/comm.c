@@ -400,6 +400,13 @@ void hk_comm_destroy(struct hk_comm *c)
 {
 	if (!c)
 		return;
+	hk_log(HK_LOG_INFO,
+	       "rank %d ends after %u calls: %llu messages and %llu bytes sent, %llu yields and "
+	       "%llu "
+	       "sleeps while it waited",
+	       c->rank, c->sequence, (unsigned long long)c->stats.messages,
+	       (unsigned long long)c->stats.bytes, (unsigned long long)c->stats.yields,
+	       (unsigned long long)c->stats.sleeps);
 	hk_comm_free_plans(c);
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		if (c->endpoints[i])

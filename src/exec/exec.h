@@ -65,7 +65,6 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 		   uint32_t slot_bytes, size_t nt_bytes, struct hk_plan **plan);
 void hk_plan_destroy(struct hk_plan *plan);
 size_t hk_plan_memory(const struct hk_plan *plan);
-const struct hk_program *hk_plan_program(const struct hk_plan *plan);
 
 void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call);
 /* 1 done, 0 not yet, or a negative code with its sentence. *moved is set if anything advanced. */

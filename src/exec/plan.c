@@ -194,11 +194,6 @@ size_t hk_plan_memory(const struct hk_plan *plan)
 	return plan->memory;
 }
 
-const struct hk_program *hk_plan_program(const struct hk_plan *plan)
-{
-	return plan->prog;
-}
-
 /* floor(i * n / parts) without overflow. */
 static size_t share(size_t n, uint32_t i, uint32_t parts)
 {
