@@ -4,13 +4,16 @@
  * statuses tell right from wrong, and the JSON file is written. Arguments: the programs' paths, see
  * meson.build.
  */
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,9 +111,29 @@ static void with_an_id_file(void **state)
 	says("(hocket run)", "%s run -n 1 %s -e 8 -n 1 -c 0", hocket, all_reduce);
 }
 
+/* A port whose successor is free, below those that the kernel hands out by itself. */
+static int port_before_a_free_one(void)
+{
+	static int tried;
+
+	for (int tries = 0; tries < 1000; tries++) {
+		int port = 20000 + (getpid() + 2 * tried++) % 12000;
+		struct sockaddr_in at = {.sin_family = AF_INET,
+					 .sin_port = htons((uint16_t)(port + 1))};
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		int err = bind(fd, (struct sockaddr *)&at, sizeof(at));
+
+		close(fd);
+		if (!err)
+			return port;
+	}
+	fail_msg("no port is free");
+	return 0;
+}
+
 static void with_torchrun_variables(void **state)
 {
-	int port = 20000 + getpid() % 20000;
+	int port = port_before_a_free_one();
 
 	assert_int_equal(shell("export WORLD_SIZE=3 MASTER_ADDR=127.0.0.1 MASTER_PORT=%d; "
 			       "RANK=1 %s -e 4K -n 2 & one=$!; RANK=2 %s -e 4K -n 2 & two=$!; "
@@ -144,7 +167,7 @@ static void a_missing_process_is_noticed_in_time(void **state)
 			   "HOCKET_ID_FILE=/tmp/hocket-no-such-id";
 	const char *torch = "HOCKET_INIT_TIMEOUT_MS=300 timeout 20 env WORLD_SIZE=2 "
 			    "MASTER_ADDR=127.0.0.1";
-	int port = 20000 + getpid() % 20000 + 2;
+	int port = port_before_a_free_one();
 
 	assert_int_equal(shell("%s HOCKET_RANK=1 %s 2>&1", hand, all_reduce), 2);
 	assert_int_equal(shell("%s MASTER_PORT=%d RANK=1 %s 2>&1", torch, port, all_reduce), 2);
