@@ -20,8 +20,8 @@
  *
  * Ways. What a slot costs to write and to read depends on where the two cores are, which nobody
  * tells us: between cores that share a cache a slot had best stay in it; between others, stores
- * that bypass the cache were up to five times as fast. So each connection measures: the sender how
- * long it takes to fill a slot, the receiver how long to use it (it reports that beside the
+ * that bypass the cache were two to three times as fast. So each connection measures: the sender
+ * how long it takes to fill a slot, the receiver how long to use it (it reports that beside the
  * released count). A burst now and then goes another way (way.h), so that the choice follows when
  * the system moves a rank.
  *
