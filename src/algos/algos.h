@@ -9,6 +9,13 @@
 
 #include "schedule.h"
 
+/* What an algorithm costs, by its own formula: a test compares it with the schedule. */
+struct hk_work {
+	uint32_t rounds;   /* messages on the longest chain of messages that wait for each other */
+	uint32_t messages; /* the most that one rank sends */
+	double sent;	   /* the most that one rank sends, in blocks (schedule.h) */
+};
+
 struct hk_algo {
 	const char *name;
 	enum hk_coll coll;
@@ -16,6 +23,8 @@ struct hk_algo {
 	bool (*accepts)(const struct hk_problem *p);
 	/* Emits rank's program, unfused. Sizes are unknown here: a schedule serves every count. */
 	int (*build)(const struct hk_problem *p, int rank, struct hk_builder *b);
+	/* The costs of a problem that it accepts, by arithmetic. */
+	void (*work)(const struct hk_problem *p, struct hk_work *w);
 };
 
 extern const struct hk_algo *const hk_algos[];

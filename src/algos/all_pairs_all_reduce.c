@@ -34,5 +34,12 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 	return 0;
 }
 
+static void work(const struct hk_problem *p, struct hk_work *w)
+{
+	w->rounds = p->nranks > 1;
+	w->messages = (uint32_t)p->nranks - 1;
+	w->sent = p->nranks - 1;
+}
+
 const struct hk_algo hk_algo_all_pairs_all_reduce = {"all_pairs_all_reduce", HK_ALL_REDUCE, accepts,
-						     build};
+						     build, work};

@@ -78,5 +78,15 @@ static int build(const struct hk_problem *prob, int rank, struct hk_builder *b)
 	return 0;
 }
 
+static void work(const struct hk_problem *p, struct hk_work *w)
+{
+	uint32_t log = 31 - (uint32_t)__builtin_clz((uint32_t)p->nranks), half = 1u << log;
+	bool guests = half < (uint32_t)p->nranks;
+
+	w->rounds = 2 * log + (guests ? 2 : 0);
+	w->messages = 2 * log + guests;
+	w->sent = 2 * (half - 1.0) / half + guests;
+}
+
 const struct hk_algo hk_algo_halving_doubling_all_reduce = {"halving_doubling_all_reduce",
-							    HK_ALL_REDUCE, accepts, build};
+							    HK_ALL_REDUCE, accepts, build, work};

@@ -48,4 +48,14 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 	return 0;
 }
 
-const struct hk_algo hk_algo_ring_all_gather = {"ring_all_gather", HK_ALL_GATHER, accepts, build};
+static void work(const struct hk_problem *p, struct hk_work *w)
+{
+	uint32_t n = (uint32_t)p->nranks;
+
+	w->rounds = n - 1;
+	w->messages = (n - 1) * p->channels;
+	w->sent = n - 1;
+}
+
+const struct hk_algo hk_algo_ring_all_gather = {"ring_all_gather", HK_ALL_GATHER, accepts, build,
+						work};

@@ -54,4 +54,14 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 	return 0;
 }
 
-const struct hk_algo hk_algo_ring_all_reduce = {"ring_all_reduce", HK_ALL_REDUCE, accepts, build};
+static void work(const struct hk_problem *p, struct hk_work *w)
+{
+	uint32_t n = (uint32_t)p->nranks;
+
+	w->rounds = 2 * (n - 1);
+	w->messages = 2 * (n - 1) * p->channels;
+	w->sent = 2 * (n - 1.0) / n;
+}
+
+const struct hk_algo hk_algo_ring_all_reduce = {"ring_all_reduce", HK_ALL_REDUCE, accepts, build,
+						work};

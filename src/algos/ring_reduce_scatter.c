@@ -53,5 +53,14 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 	return 0;
 }
 
+static void work(const struct hk_problem *p, struct hk_work *w)
+{
+	uint32_t n = (uint32_t)p->nranks;
+
+	w->rounds = n - 1;
+	w->messages = (n - 1) * p->channels;
+	w->sent = n - 1;
+}
+
 const struct hk_algo hk_algo_ring_reduce_scatter = {"ring_reduce_scatter", HK_REDUCE_SCATTER,
-						    accepts, build};
+						    accepts, build, work};

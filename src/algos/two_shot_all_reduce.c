@@ -53,5 +53,14 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 	return 0;
 }
 
+static void work(const struct hk_problem *p, struct hk_work *w)
+{
+	uint32_t n = (uint32_t)p->nranks;
+
+	w->rounds = 2;
+	w->messages = 2 * (n - 1);
+	w->sent = 2 * (n - 1.0) / n;
+}
+
 const struct hk_algo hk_algo_two_shot_all_reduce = {"two_shot_all_reduce", HK_ALL_REDUCE, accepts,
-						    build};
+						    build, work};

@@ -16,22 +16,48 @@
 #include "error.h"
 #include "plan.h"
 
-/* The current tile's part of a chunk class, in elements. */
+/* The current tile's part of a chunk, in elements: from `start` of the chunk's block on; where
+ * blocks vary, of the chunk itself. */
 struct span {
 	size_t start, length;
 };
 
-static inline struct span span_of(const struct hk_plan *plan, uint32_t chunk, uint32_t tile)
+static inline struct span cut(const struct hk_plan *plan, size_t start, size_t length,
+			      uint32_t tile)
 {
-	uint32_t c = plan->period == 1 ? 0 : chunk % plan->period;
-	const struct plan_class *k = &plan->classes[c];
-	size_t start = tile * plan->tile_elems;
-	size_t left;
+	size_t from = tile * plan->tile_elems, left;
 
-	if (start >= k->length)
-		return (struct span){k->start + k->length, 0};
-	left = k->length - start;
-	return (struct span){k->start + start, left < plan->tile_elems ? left : plan->tile_elems};
+	if (from >= length)
+		return (struct span){start + length, 0};
+	left = length - from;
+	return (struct span){start + from, left < plan->tile_elems ? left : plan->tile_elems};
+}
+
+static struct span varied_span(const struct hk_plan *plan, const struct plan_step *st, uint32_t i,
+			       uint32_t tile)
+{
+	const struct plan_chunk *k;
+
+	if (st->src_buf == HK_IN || st->src_buf == HK_OUT)
+		k = &plan->chunks[st->src_buf][st->src + i];
+	else if (st->dst_buf == HK_OUT)
+		k = &plan->chunks[HK_OUT][st->dst + i];
+	else
+		k = &plan->chunks[HK_SCRATCH][st->class + i];
+	return cut(plan, 0, k->length, tile);
+}
+
+/* Of chunk number i of a step. */
+static inline struct span span_of(const struct hk_plan *plan, const struct plan_step *st,
+				  uint32_t i, uint32_t tile)
+{
+	const struct plan_class *k;
+	uint32_t c = st->class + i;
+
+	if (__builtin_expect(plan->varied, 0))
+		return varied_span(plan, st, i, tile);
+	k = &plan->classes[c < plan->period ? c : c % plan->period];
+	return cut(plan, k->start, k->length, tile);
 }
 
 static inline size_t block_start(const struct hk_plan *plan, uint32_t chunk)
@@ -43,18 +69,14 @@ static inline size_t block_start(const struct hk_plan *plan, uint32_t chunk)
 static inline uint8_t *place(const struct hk_plan *plan, enum hk_buf buf, uint32_t chunk,
 			     struct span s)
 {
-	switch (buf) {
-	case HK_IN:
-		return (uint8_t *)(uintptr_t)plan->call.in +
-		       (block_start(plan, chunk) + s.start) * plan->esize;
-	case HK_OUT:
-		return (uint8_t *)plan->call.out +
-		       (block_start(plan, chunk) + s.start) * plan->esize;
-	case HK_SCRATCH:
+	if (buf == HK_SCRATCH)
 		return plan->scratch + chunk * plan->scratch_stride;
-	default:
+	if (buf == HK_NONE)
 		return NULL;
-	}
+	if (__builtin_expect(plan->varied, 0))
+		return plan->chunks[buf][chunk].at + s.start * plan->esize;
+	return (buf == HK_IN ? (uint8_t *)(uintptr_t)plan->call.in : (uint8_t *)plan->call.out) +
+	       (block_start(plan, chunk) + s.start) * plan->esize;
 }
 
 static inline void store(const struct hk_plan *plan, bool nt, void *dst, const void *src,
@@ -209,13 +231,40 @@ static inline bool deps_passed(const struct plan_step *st, uint32_t tile)
 
 /* Elements of the current tile in all chunks of a step. */
 static inline size_t step_elems(const struct hk_plan *plan, const struct plan_step *st,
-				uint32_t chunk, uint32_t tile)
+				uint32_t tile)
 {
-	size_t n = span_of(plan, chunk, tile).length;
+	size_t n = span_of(plan, st, 0, tile).length;
 
 	for (uint32_t i = 1; i < st->nchunks; i++)
-		n += span_of(plan, chunk + i, tile).length;
+		n += span_of(plan, st, i, tile).length;
 	return n;
+}
+
+#define MARK_COUNT_SHIFT 8
+#define MARK_COUNT_BITS	 12
+#define MARK_COUNT_MASK	 (((1u << MARK_COUNT_BITS) - 1) << MARK_COUNT_SHIFT)
+
+static inline uint32_t mark_count(size_t count)
+{
+	return (uint32_t)(((uint64_t)count * 0x9e3779b97f4a7c15ull) >> (64 - MARK_COUNT_BITS))
+	       << MARK_COUNT_SHIFT;
+}
+
+/* The mark of a step's messages. Where ranks know only their own blocks, there is no count that
+ * all share: then it is that of the blocks that the message is a part of. */
+static inline uint32_t mark_of(const struct hk_plan *plan, const struct plan_step *st)
+{
+	uint32_t mark = plan->call.mark;
+	const struct plan_chunk *k;
+	size_t n = 0;
+
+	if (__builtin_expect(!plan->skips, 1))
+		return mark;
+	k = st->src_buf == HK_IN || st->src_buf == HK_OUT ? &plan->chunks[st->src_buf][st->src]
+							  : &plan->chunks[HK_OUT][st->dst];
+	for (uint32_t i = 0; i < st->nchunks; i++)
+		n += k[i].length;
+	return (mark & ~MARK_COUNT_MASK) | mark_count(n);
 }
 
 /* Where what the step sends lies and may be lent from, or NULL if it goes through a slot. */
@@ -227,9 +276,9 @@ static inline const void *to_lend(const struct hk_plan *plan, const struct plan_
 	if (!st->lendable || (plan->call.scalar && st->op == HK_SEND && st->src_buf == HK_IN))
 		return NULL;
 	if (st->op == HK_SEND)
-		at = place(plan, st->src_buf, st->src, span_of(plan, st->src, tile));
+		at = place(plan, st->src_buf, st->src, span_of(plan, st, 0, tile));
 	else
-		at = place(plan, st->dst_buf, st->dst, span_of(plan, st->dst, tile));
+		at = place(plan, st->dst_buf, st->dst, span_of(plan, st, 0, tile));
 	return st->send->ops->lends(st->send, at, (uint32_t)bytes) ? at : NULL;
 }
 
@@ -257,22 +306,24 @@ static inline int take_slot(const struct hk_plan *plan, const struct plan_step *
 /* 1: the step went; 0: not yet; negative: an error. */
 static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uint32_t tile)
 {
-	uint32_t chunk = st->src_buf ? st->src : st->dst;
 	const void *received = NULL, *lent = NULL;
 	void *slot = NULL;
-	uint32_t got, mark;
+	uint32_t got, mark, own;
 	size_t bytes, at = 0;
 	int r;
 
 	if (st->ndeps && !deps_passed(st, tile))
 		return 0;
+	if (__builtin_expect(plan->skips, 0) && !step_elems(plan, st, tile))
+		return 1; /* the peer knows, too, that there is nothing to come */
 	if (st->does & HK_DOES_RECV) {
 		r = st->recv->ops->peek(st->recv, &received, &got, &mark);
 		if (r <= 0)
 			return r;
 	}
-	bytes = step_elems(plan, st, chunk, tile) * plan->esize;
-	if ((st->does & HK_DOES_RECV) && (mark != plan->call.mark || got != bytes))
+	bytes = step_elems(plan, st, tile) * plan->esize;
+	own = mark_of(plan, st);
+	if ((st->does & HK_DOES_RECV) && (mark != own || got != bytes))
 		return mismatch(plan, st, mark, got, bytes);
 	if (st->does & HK_DOES_SEND) {
 		r = take_slot(plan, st, tile, bytes, &slot, &lent);
@@ -280,7 +331,7 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 			return r;
 	}
 	for (uint32_t i = 0; i < st->nchunks; i++) {
-		struct span s = span_of(plan, chunk + i, tile);
+		struct span s = span_of(plan, st, i, tile);
 
 		if (s.length)
 			move_piece(plan, st, i, s, received ? (const uint8_t *)received + at : NULL,
@@ -290,8 +341,8 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 	if (st->does & HK_DOES_SEND) {
 		plan->sent_messages++;
 		plan->sent_bytes += bytes;
-		r = lent ? st->send->ops->lend(st->send, lent, (uint32_t)bytes, plan->call.mark)
-			 : st->send->ops->commit(st->send, (uint32_t)bytes, plan->call.mark);
+		r = lent ? st->send->ops->lend(st->send, lent, (uint32_t)bytes, own)
+			 : st->send->ops->commit(st->send, (uint32_t)bytes, own);
 		if (r < 0)
 			return r;
 	}
@@ -322,6 +373,18 @@ static inline int poll_lane(struct hk_plan *plan, struct plan_lane *lane, bool *
 	return 0;
 }
 
+static void divide(struct hk_plan *plan)
+{
+	const struct hk_call *call = &plan->call;
+	uint32_t blocks = plan->prog->nchunks[HK_OUT] / plan->period;
+
+	if (!plan->varied)
+		plan->kernels->divide[call->type](call->out, call->count * blocks, call->divide);
+	for (uint32_t i = 0; plan->varied && i < blocks; i++)
+		plan->kernels->divide[call->type](call->out_blocks[i].at, call->out_blocks[i].count,
+						  call->divide);
+}
+
 static int finish(struct hk_plan *plan)
 {
 	const struct hk_call *call = &plan->call;
@@ -333,9 +396,7 @@ static int finish(struct hk_plan *plan)
 			return r;
 	}
 	if (call->divide > 1 && plan->kernels->divide[call->type])
-		plan->kernels->divide[call->type](
-			call->out, call->count * (plan->prog->nchunks[HK_OUT] / plan->period),
-			call->divide);
+		divide(plan);
 	return 1;
 }
 
@@ -352,15 +413,10 @@ int hk_plan_poll(struct hk_plan *plan, bool *moved)
 
 /* --- marks and sentences --- */
 
-enum { MARK_COUNT_BITS = 12, MARK_OP_BITS = 4, MARK_TYPE_BITS = 4, MARK_COLL_BITS = 4 };
-
 uint32_t hk_mark_make(enum hk_coll coll, enum hk_type type, unsigned op, size_t count,
 		      uint32_t sequence)
 {
-	uint32_t h =
-		(uint32_t)(((uint64_t)count * 0x9e3779b97f4a7c15ull) >> (64 - MARK_COUNT_BITS));
-
-	return (sequence & 0xff) | h << 8 | (op & 0xf) << 20 | (uint32_t)type << 24 |
+	return (sequence & 0xff) | mark_count(count) | (op & 0xf) << 20 | (uint32_t)type << 24 |
 	       (uint32_t)coll << 28;
 }
 
@@ -389,7 +445,7 @@ static int mismatch(const struct hk_plan *plan, const struct plan_step *st, uint
 		"expects %s, count %zu, %zu bytes; all ranks must make the same calls in the "
 		"same order (numbers count modulo 256)",
 		st->recv->peer, theirs,
-		((mark ^ plan->call.mark) >> 8 & 0xfff) ? "another" : "the same", bytes, ours,
+		(mark ^ mark_of(plan, st)) & MARK_COUNT_MASK ? "another" : "the same", bytes, ours,
 		plan->call.count, expected);
 }
 

@@ -26,6 +26,12 @@ struct hk_binder {
 	int (*recv)(struct hk_binder *b, int peer, uint32_t channel, struct hk_recv **conn);
 };
 
+/* A block of a call whose blocks differ (problem.varied): where it is and how many elements. */
+struct hk_block {
+	void *at; /* of IN: only read */
+	size_t count;
+};
+
 /* One call of a collective. The geometry is the schedule's (schedule.h): blocks of `count`. */
 struct hk_call {
 	const void *in;
@@ -36,6 +42,10 @@ struct hk_call {
 	const void *scalar; /* input is multiplied by it (one element); NULL: not */
 	uint32_t divide;    /* the result is divided by it at the end (integer types); 0, 1: not */
 	uint32_t mark;	    /* travels with every message; hk_mark_make */
+	/* Of a varied problem, and then in and out are not looked at: the blocks of IN and OUT;
+	 * and, where all ranks know all sizes (hk_coll_sizes_known), the count of each size id. */
+	const struct hk_block *in_blocks, *out_blocks;
+	const size_t *counts;
 };
 
 /* Marks: what a call is, in 32 bits, to catch ranks that call different things. */

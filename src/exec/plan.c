@@ -43,6 +43,13 @@ static int add_send(struct hk_plan *plan, struct hk_send *s)
 	return 0;
 }
 
+static uint32_t class_of(const struct hk_plan *plan, const struct hk_step *st)
+{
+	if (plan->varied)
+		return st->size;
+	return (uint32_t)hk_step_size(&plan->problem, plan->prog, st, 0);
+}
+
 static int bind_step(struct hk_plan *plan, struct hk_binder *binder, uint32_t channel,
 		     const struct hk_step *from, struct plan_step *to, bool senders)
 {
@@ -58,6 +65,7 @@ static int bind_step(struct hk_plan *plan, struct hk_binder *binder, uint32_t ch
 					 .ndeps = from->ndeps,
 					 .src = from->src,
 					 .dst = from->dst,
+					 .class = class_of(plan, from),
 					 .deps = plan->deps + from->dep};
 		if (!(to->does & HK_DOES_SEND))
 			return 0;
@@ -109,11 +117,23 @@ static int allocate(struct hk_plan *plan)
 	if (!plan->steps || !plan->deps || !plan->lanes || !plan->classes || !plan->bounce ||
 	    !plan->scratch)
 		return -ENOMEM;
-	plan->memory = sizeof(*plan) + PLAN_BLOCK + scratch +
-		       prog->nsteps * (sizeof(*plan->steps) + sizeof(*prog->steps)) +
-		       prog->ndeps * (sizeof(*plan->deps) + sizeof(*prog->deps)) +
-		       prog->nlanes * (sizeof(*plan->lanes) + sizeof(*prog->lanes)) +
-		       prog->period * sizeof(*plan->classes);
+	if (plan->varied) {
+		if (hk_coll_sizes_known(plan->problem.coll))
+			plan->nsizes = (uint32_t)plan->problem.nranks * prog->period;
+		for (unsigned i = HK_IN; i < HK_NBUFS; i++) {
+			uint32_t n = i == HK_SCRATCH ? plan->nsizes : prog->nchunks[i];
+
+			plan->chunks[i] = calloc((size_t)n + 1, sizeof(*plan->chunks[i]));
+			if (!plan->chunks[i])
+				return -ENOMEM;
+			plan->memory += n * sizeof(*plan->chunks[i]);
+		}
+	}
+	plan->memory += sizeof(*plan) + PLAN_BLOCK + scratch +
+			prog->nsteps * (sizeof(*plan->steps) + sizeof(*prog->steps)) +
+			prog->ndeps * (sizeof(*plan->deps) + sizeof(*prog->deps)) +
+			prog->nlanes * (sizeof(*plan->lanes) + sizeof(*prog->lanes)) +
+			prog->period * sizeof(*plan->classes);
 	return 0;
 }
 
@@ -139,6 +159,8 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 	}
 	plan->prog = prog;
 	plan->problem = *p;
+	plan->varied = p->varied;
+	plan->skips = p->varied && !hk_coll_sizes_known(p->coll);
 	plan->nlanes = prog->nlanes;
 	plan->period = prog->period;
 	plan->slot_bytes = slot_bytes;
@@ -184,6 +206,8 @@ void hk_plan_destroy(struct hk_plan *plan)
 	free(plan->lanes);
 	free(plan->classes);
 	free(plan->bounce);
+	for (unsigned i = 0; i < HK_NBUFS; i++)
+		free(plan->chunks[i]);
 	free(plan->scratch);
 	free(plan->sends);
 	free(plan);
@@ -200,22 +224,18 @@ static size_t share(size_t n, uint32_t i, uint32_t parts)
 	return n / parts * i + n % parts * i / parts;
 }
 
-/* Sizes of chunks and tiles; only when the count or the type is not that of the last call. */
-static void measure(struct hk_plan *plan)
+/* Cuts chunks of at most `longest` elements in tiles, alike on all ranks. */
+static void cut_tiles(struct hk_plan *plan, size_t longest)
 {
-	size_t longest = 0, most;
 	size_t line_elems = LINE / plan->esize;
+	size_t most = plan->slot_bytes / plan->prog->message_chunks / plan->esize;
 
-	for (uint32_t c = 0; c < plan->period; c++) {
-		size_t start = share(plan->call.count, c, plan->period);
-		size_t length = share(plan->call.count, c + 1, plan->period) - start;
-
-		plan->classes[c] = (struct plan_class){start, length};
-		if (length > longest)
-			longest = length;
-	}
-	most = plan->slot_bytes / plan->prog->message_chunks / plan->esize;
 	plan->ntiles = (uint32_t)((longest + most - 1) / most);
+	if (plan->skips) {
+		/* Others have other longest chunks: only the most that fits is the same for all. */
+		plan->tile_elems = most;
+		return;
+	}
 	if (plan->ntiles <= 1) {
 		plan->ntiles = 1;
 		plan->tile_elems = longest;
@@ -228,18 +248,78 @@ static void measure(struct hk_plan *plan)
 	plan->ntiles = (uint32_t)((longest + plan->tile_elems - 1) / plan->tile_elems);
 }
 
+/* Sizes of chunks and tiles; only when the count or the type is not that of the last call. */
+static void measure(struct hk_plan *plan)
+{
+	size_t longest = 0;
+
+	for (uint32_t c = 0; c < plan->period; c++) {
+		size_t start = share(plan->call.count, c, plan->period);
+		size_t length = share(plan->call.count, c + 1, plan->period) - start;
+
+		plan->classes[c] = (struct plan_class){start, length};
+		if (length > longest)
+			longest = length;
+	}
+	cut_tiles(plan, longest);
+	plan->nt = plan->call.count * plan->esize * (plan->prog->nchunks[HK_OUT] / plan->period) >=
+		   plan->nt_bytes;
+}
+
+/* The chunks of one block; returns the longest's length. */
+static size_t spread(const struct hk_plan *plan, struct plan_chunk *chunks, uint8_t *at,
+		     size_t count)
+{
+	size_t longest = 0;
+
+	for (uint32_t c = 0; c < plan->period; c++) {
+		size_t start = share(count, c, plan->period);
+		size_t length = share(count, c + 1, plan->period) - start;
+
+		chunks[c] = (struct plan_chunk){at + start * plan->esize, length};
+		longest = length > longest ? length : longest;
+	}
+	return longest;
+}
+
+/* The same where blocks vary: each call brings its table. */
+static void measure_blocks(struct hk_plan *plan)
+{
+	const struct hk_call *call = &plan->call;
+	size_t longest = 0, out = 0, n;
+
+	for (uint32_t i = 0; i < plan->prog->nchunks[HK_IN] / plan->period; i++) {
+		n = spread(plan, &plan->chunks[HK_IN][i * plan->period], call->in_blocks[i].at,
+			   call->in_blocks[i].count);
+		longest = n > longest ? n : longest;
+	}
+	for (uint32_t i = 0; i < plan->prog->nchunks[HK_OUT] / plan->period; i++) {
+		n = spread(plan, &plan->chunks[HK_OUT][i * plan->period], call->out_blocks[i].at,
+			   call->out_blocks[i].count);
+		longest = n > longest ? n : longest;
+		out += call->out_blocks[i].count * plan->esize;
+	}
+	for (uint32_t i = 0; i < plan->nsizes / plan->period; i++) {
+		n = spread(plan, &plan->chunks[HK_SCRATCH][i * plan->period], plan->scratch,
+			   call->counts[i]);
+		longest = n > longest ? n : longest;
+	}
+	cut_tiles(plan, longest);
+	plan->nt = out >= plan->nt_bytes;
+}
+
 void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
 {
 	bool same = plan->call.count == call->count && plan->call.type == call->type;
 
 	plan->call = *call;
 	plan->reduce = plan->kernels->reduce[call->type][call->op];
-	if (!same) {
+	if (plan->varied) {
+		plan->esize = hk_type_size(call->type);
+		measure_blocks(plan);
+	} else if (!same) {
 		plan->esize = hk_type_size(call->type);
 		measure(plan);
-		plan->nt =
-			call->count * plan->esize * (plan->prog->nchunks[HK_OUT] / plan->period) >=
-			plan->nt_bytes;
 	}
 	plan->active = 0;
 	for (uint32_t l = 0; l < plan->nlanes; l++) {
@@ -248,6 +328,6 @@ void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
 		lane->progress = 0;
 		lane->step = 0;
 		lane->tile = lane->nsteps ? 0 : plan->ntiles;
-		plan->active += lane->nsteps != 0;
+		plan->active += lane->tile < plan->ntiles;
 	}
 }

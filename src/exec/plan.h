@@ -20,6 +20,7 @@ struct plan_step {
 	bool lendable; /* what it sends stays where it is, unchanged, to the call's end */
 	uint16_t nchunks, ndeps;
 	uint32_t src, dst;
+	uint32_t class; /* of its first chunk; where blocks vary, of SCRATCH alone: the size id */
 	struct hk_send *send;
 	struct hk_recv *recv;
 	const struct plan_dep *deps;
@@ -37,6 +38,12 @@ struct plan_class {
 	size_t start, length;
 };
 
+/* Where a chunk lies in a call whose blocks differ. */
+struct plan_chunk {
+	uint8_t *at;
+	size_t length; /* elements */
+};
+
 struct hk_plan {
 	struct hk_call call;
 	const struct hk_kernels *kernels;
@@ -50,6 +57,11 @@ struct hk_plan {
 	uint32_t active; /* lanes not done */
 	uint32_t period;
 	struct plan_class *classes;
+	/* Where blocks vary, chunks of IN, OUT, and by size id instead of classes. */
+	bool varied;
+	bool skips; /* each rank knows its own blocks only: empty messages are not sent */
+	struct plan_chunk *chunks[HK_NBUFS];
+	uint32_t nsizes; /* chunks[HK_SCRATCH] are these, without places */
 	uint8_t *scratch;
 	size_t scratch_stride; /* bytes of one SCRATCH chunk */
 	uint8_t *bounce;       /* PLAN_BLOCK bytes */

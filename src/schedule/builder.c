@@ -35,9 +35,10 @@ int hk_build_begin(const struct hk_problem *p, int rank, struct hk_builder **b)
 {
 	struct hk_builder *n;
 
-	if ((unsigned)p->coll >= HK_NCOLLS || p->nranks < 1 || p->channels < 1 || rank < 0)
-		return hk_fail(EINVAL, "no schedule for rank %d of %d with %u channels", rank,
-			       p->nranks, p->channels);
+	if ((unsigned)p->coll >= HK_NCOLLS || p->nranks < 1 || p->channels < 1 || rank < 0 ||
+	    p->root < 0 || p->root >= p->nranks)
+		return hk_fail(EINVAL, "no schedule for rank %d of %d with %u channels and root %d",
+			       rank, p->nranks, p->channels, p->root);
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		return hk_fail(ENOMEM, "no memory for a schedule builder");
@@ -87,6 +88,12 @@ uint32_t hk_build_lane(struct hk_builder *b, uint32_t channel)
 	return b->nlanes++;
 }
 
+static bool scratch_alone(const struct hk_step *s)
+{
+	return (s->src_buf == HK_NONE || s->src_buf == HK_SCRATCH) &&
+	       (s->dst_buf == HK_NONE || s->dst_buf == HK_SCRATCH);
+}
+
 static uint32_t add(struct hk_builder *b, uint32_t lane, uint32_t nchunks, struct hk_step step)
 {
 	struct lane *l;
@@ -103,6 +110,8 @@ static uint32_t add(struct hk_builder *b, uint32_t lane, uint32_t nchunks, struc
 	if (b->error)
 		return 0;
 	step.nchunks = (uint16_t)nchunks;
+	if (scratch_alone(&step) && b->period)
+		step.size = (step.src_buf ? step.src : step.dst) % b->period;
 	step.dep = l->ndeps;
 	l->steps[l->nsteps] = step;
 	return l->nsteps++;
@@ -164,6 +173,22 @@ uint32_t hk_build_reduce(struct hk_builder *b, uint32_t lane, enum hk_buf src_bu
 				    .dst = dst,
 				    .to = -1,
 				    .from = -1});
+}
+
+void hk_build_size(struct hk_builder *b, uint32_t lane, uint64_t size)
+{
+	struct hk_step *s;
+
+	if (b->error)
+		return;
+	if (lane >= b->nlanes || !b->lanes[lane].nsteps || size > UINT32_MAX) {
+		b->error = hk_fail(EINVAL, "rank %d gives size %llu to lane %u, which has no step",
+				   b->rank, (unsigned long long)size, lane);
+		return;
+	}
+	s = &b->lanes[lane].steps[b->lanes[lane].nsteps - 1];
+	if (scratch_alone(s))
+		s->size = (uint32_t)size;
 }
 
 void hk_build_after(struct hk_builder *b, uint32_t lane, uint32_t on_lane, uint32_t on_step)

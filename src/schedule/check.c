@@ -48,7 +48,8 @@ struct hk_check_name hk_check_where(const struct hk_check *c, uint32_t lane, uin
 static int check_problem(const struct hk_problem *p, struct hk_program *const *programs, int n,
 			 struct hk_report *report)
 {
-	if ((unsigned)p->coll >= HK_NCOLLS || p->nranks < 1 || p->channels < 1)
+	if ((unsigned)p->coll >= HK_NCOLLS || p->nranks < 1 || p->channels < 1 || p->root < 0 ||
+	    p->root >= p->nranks)
 		return hk_check_fail(report, HK_CHECK_BOUNDS, "the problem itself makes no sense");
 	if (n < p->nranks)
 		return hk_check_fail(report, HK_CHECK_BOUNDS,

@@ -9,21 +9,23 @@
 int hk_check_chunks(const struct hk_problem *p, int rank, uint32_t period,
 		    uint32_t nchunks[HK_NBUFS], struct hk_report *report)
 {
-	uint64_t all = (uint64_t)period * (uint64_t)p->nranks;
+	enum hk_buf bufs[] = {HK_IN, HK_OUT};
 
 	nchunks[HK_NONE] = nchunks[HK_SCRATCH] = nchunks[HK_IN] = nchunks[HK_OUT] = 0;
 	if (period < 1 || period > HK_MAX_CHUNKS)
 		return hk_check_fail(report, HK_CHECK_BOUNDS,
 				     "participant %d: period %u is not from 1 to %u", rank, period,
 				     HK_MAX_CHUNKS);
-	if (rank >= p->nranks) /* a switch has no contribution and keeps no result */
-		return 0;
-	if (p->coll != HK_ALL_REDUCE && all > HK_MAX_CHUNKS)
-		return hk_check_fail(report, HK_CHECK_BOUNDS,
-				     "participant %d: %d blocks of %u chunks are more than %u",
-				     rank, p->nranks, period, HK_MAX_CHUNKS);
-	nchunks[HK_IN] = p->coll == HK_REDUCE_SCATTER ? (uint32_t)all : period;
-	nchunks[HK_OUT] = p->coll == HK_ALL_GATHER ? (uint32_t)all : period;
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t blocks = hk_coll_blocks(p, rank, bufs[i]);
+
+		if ((uint64_t)blocks * period > HK_MAX_CHUNKS)
+			return hk_check_fail(report, HK_CHECK_BOUNDS,
+					     "participant %d: %u blocks of %u chunks are more "
+					     "than %u",
+					     rank, blocks, period, HK_MAX_CHUNKS);
+		nchunks[bufs[i]] = blocks * period;
+	}
 	return 0;
 }
 
@@ -109,6 +111,35 @@ static int check_deps(const struct here *h, const struct hk_step *s)
 	return 0;
 }
 
+/* The size is given if, and only if, nothing else tells it. */
+static int check_size(const struct here *h, const struct hk_step *s)
+{
+	bool told = (s->src_buf != HK_NONE && s->src_buf != HK_SCRATCH) ||
+		    (s->dst_buf != HK_NONE && s->dst_buf != HK_SCRATCH);
+	uint64_t ids = h->prog->period;
+
+	if (told)
+		return s->size ? bad(h, s, "gives a size although its buffers tell it") : 0;
+	if (h->p->varied && !hk_coll_sizes_known(h->p->coll))
+		return bad(h, s, "moves a block whose size this rank is not told at the call");
+	if (h->p->varied)
+		ids *= (uint64_t)h->p->nranks;
+	return s->size < ids ? 0 : bad(h, s, "gives a size that does not exist");
+}
+
+/* IN and OUT must agree; SCRATCH has room for all. */
+static bool equal_sizes(const struct here *h, const struct hk_step *s)
+{
+	struct hk_step out = {.dst_buf = s->dst_buf, .dst = s->dst};
+
+	if (s->src_buf == HK_SCRATCH || s->dst_buf == HK_SCRATCH)
+		return true;
+	for (uint32_t i = 0; i < s->nchunks; i++)
+		if (hk_step_size(h->p, h->prog, s, i) != hk_step_size(h->p, h->prog, &out, i))
+			return false;
+	return true;
+}
+
 static int check_step(const struct here *h, const struct hk_step *s)
 {
 	unsigned does;
@@ -120,8 +151,9 @@ static int check_step(const struct here *h, const struct hk_step *s)
 	does = hk_op_does[s->op];
 	src = does & HK_READS_SRC;
 	dst = does & (HK_WRITES_DST | HK_READS_DST);
-	if (s->reserved)
-		return bad(h, s, "sets the reserved field");
+	rc = check_size(h, s);
+	if (rc)
+		return rc;
 	if (s->flags & ~(does & HK_DOES_REDUCE ? HK_STEP_FLIP : 0))
 		return bad(h, s, "sets a flag that its op does not have");
 	if (!s->nchunks)
@@ -139,8 +171,8 @@ static int check_step(const struct here *h, const struct hk_step *s)
 		rc = check_deps(h, s);
 	if (rc || !src || !dst)
 		return rc;
-	if (s->src % h->prog->period != s->dst % h->prog->period)
-		return bad(h, s, "connects chunks of different size classes");
+	if (!equal_sizes(h, s))
+		return bad(h, s, "connects chunks of different sizes");
 	return overlaps(h, s) ? bad(h, s, "reads and writes memory that overlaps") : 0;
 }
 

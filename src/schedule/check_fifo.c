@@ -182,9 +182,20 @@ static int list_steps(struct hk_check *c, struct lists *lists)
 	return 0;
 }
 
-static uint32_t class_of(const struct hk_check *c, const struct hk_step *s)
+/* Whether a message is what its receiver takes it for: as many chunks, each of the same size. */
+static bool fits(const struct hk_check *c, const struct hk_conn *conn, const struct hk_step *s,
+		 const struct hk_step *r)
 {
-	return (s->src_buf != HK_NONE ? s->src : s->dst) % c->programs[0]->period;
+	for (uint32_t i = 0; s->nchunks == r->nchunks && i < s->nchunks; i++)
+		if (hk_step_size(c->p, c->programs[conn->src], s, i) !=
+		    hk_step_size(c->p, c->programs[conn->dst], r, i))
+			return false;
+	return s->nchunks == r->nchunks;
+}
+
+static uint64_t size_of(const struct hk_check *c, int part, const struct hk_step *s)
+{
+	return hk_step_size(c->p, c->programs[part], s, 0);
 }
 
 static int pair(struct hk_check *c, const struct hk_conn *conn, const struct lists *lists)
@@ -199,13 +210,14 @@ static int pair(struct hk_check *c, const struct hk_conn *conn, const struct lis
 
 		c->match[hk_check_number(c, conn->receiver, rat)] =
 			hk_check_number(c, conn->sender, sat);
-		if (s->nchunks == r->nchunks && class_of(c, s) == class_of(c, r))
+		if (fits(c, conn, s, r))
 			continue;
 		return hk_check_fail(c->report, HK_CHECK_FIFO,
-				     "%s gets %u chunks from class %u on, but expects %u from "
-				     "class %u on; they come from %s",
+				     "%s gets %u chunks of sizes from %llu on, but expects %u "
+				     "from %llu on; they come from %s",
 				     hk_check_where(c, conn->receiver, rat).text, s->nchunks,
-				     class_of(c, s), r->nchunks, class_of(c, r),
+				     (unsigned long long)size_of(c, conn->src, s), r->nchunks,
+				     (unsigned long long)size_of(c, conn->dst, r),
 				     hk_check_where(c, conn->sender, sat).text);
 	}
 	if (conn->nsends > n)

@@ -19,15 +19,27 @@
 #include "place.h"
 #include "schedule.h"
 
-static bool can_fuse(const struct hk_step *recv, const struct hk_step *send, bool awaited)
+static bool same_sizes(const struct hk_problem *p, const struct hk_program *prog,
+		       const struct hk_step *recv, const struct hk_step *send)
+{
+	for (uint32_t i = 0; i < send->nchunks; i++)
+		if (hk_step_size(p, prog, recv, i) != hk_step_size(p, prog, send, i))
+			return false;
+	return true;
+}
+
+static bool can_fuse(const struct hk_problem *p, const struct hk_program *prog,
+		     const struct hk_step *recv, const struct hk_step *send, bool awaited)
 {
 	return (recv->op == HK_RECV || recv->op == HK_RECV_REDUCE) && send->op == HK_SEND &&
 	       send->src_buf == recv->dst_buf && send->src == recv->dst &&
-	       send->nchunks == recv->nchunks && !send->ndeps && !awaited;
+	       send->nchunks == recv->nchunks && !send->ndeps && !awaited &&
+	       same_sizes(p, prog, recv, send);
 }
 
 /* Fuses and closes the gaps. renumber[old step of the table] = new number in its lane. */
-static void fuse_pairs(struct hk_program *prog, const bool *awaited, uint32_t *renumber)
+static void fuse_pairs(const struct hk_problem *p, struct hk_program *prog, const bool *awaited,
+		       uint32_t *renumber)
 {
 	uint32_t w = 0;
 
@@ -39,7 +51,7 @@ static void fuse_pairs(struct hk_program *prog, const bool *awaited, uint32_t *r
 			struct hk_step s = prog->steps[r];
 
 			renumber[r] = w - first;
-			if (r + 1 < end && can_fuse(&s, &prog->steps[r + 1], awaited[r])) {
+			if (r + 1 < end && can_fuse(p, prog, &s, &prog->steps[r + 1], awaited[r])) {
 				s.op = s.op == HK_RECV ? HK_RECV_COPY_SEND
 						       : HK_RECV_REDUCE_COPY_SEND;
 				s.to = prog->steps[++r].to;
@@ -53,7 +65,7 @@ static void fuse_pairs(struct hk_program *prog, const bool *awaited, uint32_t *r
 	prog->nsteps = w;
 }
 
-static int fuse_all(struct hk_program *prog)
+static int fuse_all(const struct hk_problem *p, struct hk_program *prog)
 {
 	bool *awaited = calloc((size_t)prog->nsteps + 1, sizeof(*awaited));
 	uint32_t *renumber = malloc(((size_t)prog->nsteps + 1) * sizeof(*renumber));
@@ -68,7 +80,7 @@ static int fuse_all(struct hk_program *prog)
 		was_first[i] = prog->lanes[i].first;
 	for (uint32_t i = 0; i < prog->ndeps; i++)
 		awaited[was_first[prog->deps[i].lane] + prog->deps[i].step] = true;
-	fuse_pairs(prog, awaited, renumber);
+	fuse_pairs(p, prog, awaited, renumber);
 	for (uint32_t i = 0; i < prog->ndeps; i++) {
 		struct hk_dep *d = &prog->deps[i];
 
@@ -153,6 +165,8 @@ static void drop_stores(const struct uses *u, struct hk_program *prog, uint32_t 
 		unsigned does;
 
 		if (s->op == HK_RECV_REDUCE_COPY_SEND && is_dead(u, s, lane)) {
+			if (s->src_buf == HK_SCRATCH) /* OUT told the size until now */
+				s->size = (uint32_t)hk_step_size(u->p, prog, s, 0);
 			s->op = HK_RECV_REDUCE_SEND;
 			s->dst_buf = HK_NONE;
 			s->dst = 0;
@@ -194,7 +208,7 @@ int hk_fuse(const struct hk_problem *p, struct hk_program *prog)
 	if (!u.places)
 		return hk_fail(ENOMEM, "no memory to fuse a program of %llu chunks",
 			       (unsigned long long)n);
-	rc = fuse_all(prog);
+	rc = fuse_all(p, prog);
 	if (rc)
 		goto out;
 	for (uint64_t i = 0; i < n; i++)

