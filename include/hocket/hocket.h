@@ -185,6 +185,9 @@ HOCKET_API hocketResult_t hocketRedOpDestroy(hocketRedOp_t op, hocketComm_t comm
  * bits on every rank and in every run.
  */
 
+/* In a rooted operation buffers that only the root has are not looked at elsewhere, and may be NULL
+ * there. */
+
 /* recvbuff[i] = reduction over ranks of sendbuff[i], count elements each. In place: the same
  * pointer. */
 HOCKET_API hocketResult_t hocketAllReduce(const void *sendbuff, void *recvbuff, size_t count,
@@ -202,6 +205,101 @@ HOCKET_API hocketResult_t hocketReduceScatter(const void *sendbuff, void *recvbu
 HOCKET_API hocketResult_t hocketAllGather(const void *sendbuff, void *recvbuff, size_t sendcount,
 					  hocketDataType_t datatype, hocketComm_t comm,
 					  hocketStream_t stream);
+
+/* Every rank's recvbuff = the root's sendbuff, count elements each. In place: the same pointer. */
+HOCKET_API hocketResult_t hocketBroadcast(const void *sendbuff, void *recvbuff, size_t count,
+					  hocketDataType_t datatype, int root, hocketComm_t comm,
+					  hocketStream_t stream);
+/* The same with one buffer, in place on the root. */
+HOCKET_API hocketResult_t hocketBcast(void *buff, size_t count, hocketDataType_t datatype, int root,
+				      hocketComm_t comm, hocketStream_t stream);
+/* The root's recvbuff[i] = reduction over ranks of sendbuff[i]. In place: the same pointer. */
+HOCKET_API hocketResult_t hocketReduce(const void *sendbuff, void *recvbuff, size_t count,
+				       hocketDataType_t datatype, hocketRedOp_t op, int root,
+				       hocketComm_t comm, hocketStream_t stream);
+/* Block j of rank i's recvbuff = block i of rank j's sendbuff; nranks blocks of count elements
+ * each. Not in place. */
+HOCKET_API hocketResult_t hocketAlltoAll(const void *sendbuff, void *recvbuff, size_t count,
+					 hocketDataType_t datatype, hocketComm_t comm,
+					 hocketStream_t stream);
+/* The root's recvbuff (nranks * count elements) = the ranks' sendbuffs (count each) in rank order.
+ * In place: the root's sendbuff == recvbuff + root * count. */
+HOCKET_API hocketResult_t hocketGather(const void *sendbuff, void *recvbuff, size_t count,
+				       hocketDataType_t datatype, int root, hocketComm_t comm,
+				       hocketStream_t stream);
+/* Rank r's recvbuff (count elements) = block r of the root's sendbuff (nranks * count). In place:
+ * the root's recvbuff == sendbuff + root * count. */
+HOCKET_API hocketResult_t hocketScatter(const void *sendbuff, void *recvbuff, size_t count,
+					hocketDataType_t datatype, int root, hocketComm_t comm,
+					hocketStream_t stream);
+/* Returns (or lets the stream go on) when every rank has called it. */
+HOCKET_API hocketResult_t hocketBarrier(hocketComm_t comm, hocketStream_t stream);
+
+/*
+ * --- collectives whose blocks differ in size ---
+ * Counts and displacements are in elements, one of each per rank; block r starts at displacement r.
+ * A NULL for displacements means that the blocks lie one behind the other in rank order. The arrays
+ * are read before the call returns. Blocks of 0 elements are fine.
+ */
+
+/* Block r of every recvbuff = rank r's sendbuff (sendcount elements). recvcounts must be equal on
+ * all ranks, and recvcounts[rank] == sendcount. In place: sendbuff ==
+ * recvbuff + displs[rank]. */
+HOCKET_API hocketResult_t hocketAllGatherV(const void *sendbuff, size_t sendcount, void *recvbuff,
+					   const size_t *recvcounts, const size_t *displs,
+					   hocketDataType_t datatype, hocketComm_t comm,
+					   hocketStream_t stream);
+/* Rank r's recvbuff (recvcounts[r] elements) = reduction of block r of all sendbuffs. recvcounts
+ * must be equal on all ranks. In place: recvbuff == sendbuff + displs[rank]. */
+HOCKET_API hocketResult_t hocketReduceScatterV(const void *sendbuff, const size_t *recvcounts,
+					       const size_t *displs, void *recvbuff,
+					       hocketDataType_t datatype, hocketRedOp_t op,
+					       hocketComm_t comm, hocketStream_t stream);
+/* Block j of rank i's recvbuff (recvcounts[j] elements) = block i of rank j's sendbuff, whose
+ * sendcounts[i] must be the same number. Not in place. */
+HOCKET_API hocketResult_t hocketAlltoAllV(const void *sendbuff, const size_t *sendcounts,
+					  const size_t *sdispls, void *recvbuff,
+					  const size_t *recvcounts, const size_t *rdispls,
+					  hocketDataType_t datatype, hocketComm_t comm,
+					  hocketStream_t stream);
+/* Block r of the root's recvbuff (recvcounts[r] elements) = rank r's sendbuff (sendcount). In
+ * place: the root's sendbuff == recvbuff + displs[root]. recvcounts and displs matter on the root
+ * only. */
+HOCKET_API hocketResult_t hocketGatherV(const void *sendbuff, size_t sendcount, void *recvbuff,
+					const size_t *recvcounts, const size_t *displs,
+					hocketDataType_t datatype, int root, hocketComm_t comm,
+					hocketStream_t stream);
+/* Rank r's recvbuff (recvcount elements) = block r of the root's sendbuff (sendcounts[r]). In
+ * place: the root's recvbuff == sendbuff + displs[root]. sendcounts and displs matter on the root
+ * only. */
+HOCKET_API hocketResult_t hocketScatterV(const void *sendbuff, const size_t *sendcounts,
+					 const size_t *displs, void *recvbuff, size_t recvcount,
+					 hocketDataType_t datatype, int root, hocketComm_t comm,
+					 hocketStream_t stream);
+
+/*
+ * --- point-to-point ---
+ * The k-th send of a rank to a peer meets the peer's k-th receive from it, which must be of the
+ * same number of bytes. They do not disturb collectives in between. A small message leaves before
+ * its receive was called; a longer one may wait for it, so ranks that send to each other do it in a
+ * group. To and from oneself works in a group only.
+ */
+HOCKET_API hocketResult_t hocketSend(const void *sendbuff, size_t count, hocketDataType_t datatype,
+				     int peer, hocketComm_t comm, hocketStream_t stream);
+HOCKET_API hocketResult_t hocketRecv(void *recvbuff, size_t count, hocketDataType_t datatype,
+				     int peer, hocketComm_t comm, hocketStream_t stream);
+
+/*
+ * --- groups ---
+ * Calls of this thread between hocketGroupStart and hocketGroupEnd are collected and run together:
+ * on any communicators, several ranks of one communicator included, in any order, on any streams
+ * (those of one communicator either all NULL or all not). Collectives of a communicator run in
+ * their order; its sends and receives, and other communicators, progress beside them, so nothing
+ * waits for its neighbour. Groups nest; the outermost end runs them. Calls in a group check their
+ * arguments at once, and a failing one makes hocketGroupEnd drop the group and return its error.
+ */
+HOCKET_API hocketResult_t hocketGroupStart(void);
+HOCKET_API hocketResult_t hocketGroupEnd(void);
 
 /* --- memory --- */
 

@@ -294,9 +294,6 @@ static int check_algos(void)
 {
 	const char *forced = hk_param_str(HK_PARAM_ALGO);
 
-	if (hk_nalgos > HK_MAX_ALGOS)
-		return hk_fail(E2BIG, "%u algorithms, but HK_MAX_ALGOS is %d", hk_nalgos,
-			       HK_MAX_ALGOS);
 	if (forced && !hk_algo_find(forced))
 		return hk_fail(
 			EINVAL,
@@ -412,6 +409,7 @@ void hk_comm_destroy(struct hk_comm *c)
 		if (c->endpoints[i])
 			c->endpoints[i]->transport->close(c->endpoints[i]);
 	hk_boot_close(c->boot);
+	hk_tables_free(&c->tables);
 	free(c->addrs);
 	free(c->via);
 	free(c->sends);
@@ -429,9 +427,5 @@ size_t hk_comm_memory(const struct hk_comm *c)
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		if (c->endpoints[i])
 			bytes += c->endpoints[i]->transport->memory(c->endpoints[i]);
-	for (unsigned i = 0; i < HK_MAX_ALGOS; i++)
-		for (int inplace = 0; inplace < 2; inplace++)
-			if (c->by_algo[i][inplace])
-				bytes += hk_plan_memory(c->by_algo[i][inplace]);
-	return bytes;
+	return bytes + hk_comm_plans_memory(c);
 }

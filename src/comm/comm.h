@@ -16,12 +16,12 @@
 #include "error.h"
 #include "exec.h"
 #include "hocket/hocket.h"
+#include "layout.h"
 #include "topo.h"
 #include "tune.h"
 #include "types.h"
 
 #define HK_MAX_TRANSPORTS 8
-#define HK_MAX_ALGOS	  32
 #define HK_MAX_CHANNELS	  32 /* between two ranks; algorithms may use more than config.channels */
 #define HK_MAX_REDOPS	  64
 #define HK_MAX_REGIONS	  1024
@@ -42,17 +42,31 @@ union hk_scalar {
 	uint64_t align;
 };
 
-/* A call: what the user gave, and after hk_comm_accept all that running it needs, so that what is
- * destroyed or changed between a stream-ordered call and its run does not matter. */
+/* Counts and displacements of one buffer of a v-variant, in elements, one of each per rank;
+ * displacements may be NULL. Of the user: read before the call returns. */
+struct hk_vector {
+	const size_t *counts, *displs;
+};
+
+/* A call: what the user gave, and after hk_request_accept all that running it needs, so that what
+ * is destroyed or changed between a stream-ordered call and its run does not matter. */
 struct hk_request {
 	enum hk_coll coll;
 	const void *in;
 	void *out;
-	size_t count;
+	size_t count; /* of a v-variant: of the one block that this rank has of its own */
 	hocketDataType_t type;
 	hocketRedOp_t op;
+	int root;  /* of point-to-point: the peer */
+	bool send; /* of point-to-point */
+	bool varied;
+	struct hk_vector in_vector, out_vector;
 
-	size_t block; /* bytes of count elements */
+	struct hk_tables *tables; /* of a v-variant */
+	bool own_tables;	  /* to be freed with the request */
+	struct hk_block single;	  /* of a send or receive */
+	bool empty;		  /* nothing to do, on any rank */
+	size_t block;		  /* bytes of count elements */
 	bool inplace;
 	enum hk_redop kernel_op;
 	unsigned name; /* of the operation, for marks */
@@ -68,6 +82,44 @@ struct hk_comm_binder {
 	struct hk_binder binder;
 	struct hk_comm *comm;
 };
+
+/* The blocks of a v-variant's call, as the executor takes them. */
+struct hk_tables {
+	struct hk_block *in, *out;
+	size_t *counts; /* by size id */
+};
+
+/* Which algorithm, and how. */
+struct hk_choice {
+	const struct hk_algo *algo;
+	uint32_t channels;
+};
+
+/* A plan that has been made. */
+struct hk_made_plan {
+	struct hk_choice choice;
+	int root;
+	bool inplace, varied;
+	struct hk_plan *plan;
+};
+
+/* Made plans by what calls ask for. Open addressing; key 0: free. */
+struct hk_plan_entry {
+	uint64_t key;
+	struct hk_plan *plan;
+};
+
+/* A plan for sends and receives, by its peers. */
+struct hk_p2p_plan {
+	uint64_t hash;
+	uint32_t sends, receives;
+	int *peers; /* of the sends, then of the receives */
+	struct hk_plan *plan;
+};
+
+#define HK_MAX_P2P_PLANS 256
+/* Point-to-point has a channel of its own, so that it does not disturb collectives. */
+#define HK_P2P_CHANNEL (HK_MAX_CHANNELS - 1)
 
 struct hk_comm_watch {
 	struct hk_watch watch;
@@ -107,9 +159,16 @@ struct hk_comm {
 	/* plans: the algorithm of each size, and the plan of each algorithm out of and in place */
 	struct hk_machine machine;
 	size_t nt_bytes;
-	const struct hk_algo *choice[HK_NCOLLS][HK_NBUCKETS];
-	struct hk_plan *plans[HK_NCOLLS][HK_NBUCKETS][2]; /* as choice; shared between sizes */
-	struct hk_plan *by_algo[HK_MAX_ALGOS][2];
+	struct hk_layout *layout; /* NULL: all alike */
+	struct hk_choice choices[HK_NCOLLS][HK_NBUCKETS];
+	struct hk_plan_entry *plans; /* shared between sizes and roots where they are the same */
+	uint32_t nplans, max_plans;  /* max is a power of two */
+	struct hk_made_plan *made;
+	uint32_t nmade;
+	struct hk_p2p_plan p2p[HK_MAX_P2P_PLANS];
+	uint32_t np2p;
+	char nothing;		 /* what barriers carry */
+	struct hk_tables tables; /* of a blocking call of a v-variant; made when first used */
 
 	uint32_t sequence; /* collectives so far */
 	struct hk_exec_stats stats;
@@ -160,17 +219,54 @@ size_t hk_comm_memory(const struct hk_comm *c);
 
 /* --- plans.c --- */
 
-/* The plan for blocks of `bytes`, from the cache or made now. */
-int hk_comm_plan(struct hk_comm *c, enum hk_coll coll, size_t bytes, bool inplace,
-		 struct hk_plan **plan);
+/* The plan for an accepted request, from the cache or made now. */
+int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_plan **plan);
+/* The plan that sends to to[0 .. sends) and receives from from[0 .. receives). */
+int hk_comm_p2p_plan(struct hk_comm *c, uint32_t sends, const int *to, uint32_t receives,
+		     const int *from, struct hk_plan **plan);
 int hk_comm_bind_send(struct hk_binder *b, int peer, uint32_t channel, struct hk_send **conn);
 int hk_comm_bind_recv(struct hk_binder *b, int peer, uint32_t channel, struct hk_recv **conn);
 void hk_comm_free_plans(struct hk_comm *c);
+size_t hk_comm_plans_memory(const struct hk_comm *c);
 
-/* --- collective.c --- */
+/* --- request.c --- */
 
+/* Checks a request, and completes it. keep: it outlives the call that made it. */
+int hk_request_accept(struct hk_comm *c, struct hk_request *req, bool keep);
+void hk_request_free(struct hk_request *req);
+void hk_tables_free(struct hk_tables *t);
+
+/* --- call.c --- */
+
+/* The plan and the call of an accepted request. *plan is NULL if it has been done already, or needs
+ * nothing. */
+int hk_comm_start(struct hk_comm *c, struct hk_request *req, struct hk_plan **plan,
+		  struct hk_call *call);
 /* Runs an accepted request to its end in this thread. */
 int hk_comm_run(struct hk_comm *c, struct hk_request *req);
+
+/* Sends and receives are not numbered: they pair up by their connection. */
+static inline uint32_t hk_p2p_mark(void)
+{
+	return hk_mark_make(HK_POINT_TO_POINT, HK_UINT8, HK_SUM, 0, 0);
+}
+
+/* --- group.c --- */
+
+/* Whether this thread is in a group. */
+bool hk_group_open(void);
+/* Adds a request to this thread's group; err: what is wrong with it, or 0. */
+int hk_group_add(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
+		 hocketStream_t stream);
+/* A call in a group was refused: the group will not run. */
+void hk_group_refuse(int err);
+
+/* --- batch.c; the rest in batch.h --- */
+
+/* Calls that run together: those of a group that have a communicator or a stream in common. */
+struct hk_batch;
+/* Waits for the tickets of its communicators, and runs it in this thread. Frees it. */
+int hk_batch_run(struct hk_batch *batch);
 
 /* --- redop.c --- */
 
@@ -185,6 +281,12 @@ void hk_comm_init_means(struct hk_comm *c);
 
 int hk_stream_enqueue(hocketStream_t stream, hocketComm_t handle, struct hk_comm *c,
 		      const struct hk_request *req);
+/* Queues a batch on all of its streams: the last of them to reach it runs it, the others wait. */
+void hk_stream_enqueue_batch(hocketStream_t *streams, unsigned nstreams, struct hk_batch *batch);
+/* 0, or -EINVAL if it is no stream. */
+int hk_stream_check(hocketStream_t stream);
+/* Waits until all calls of c with earlier tickets have run. */
+void hk_comm_await_ticket(struct hk_comm *c, uint64_t ticket);
 /* Waits until every queued call of c has run. */
 void hk_comm_quiesce(struct hk_comm *c);
 

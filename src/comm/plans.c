@@ -6,9 +6,11 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "comm.h"
 #include "param.h"
+#include "point_to_point.h"
 
 /* The endpoint that serves peer, which is waited on from now on; and its address. */
 static int locate(struct hk_comm *c, int peer, uint32_t channel, struct hk_endpoint **ep,
@@ -94,78 +96,249 @@ static int prove(struct hk_comm *c, const struct hk_algo *algo, const struct hk_
 	return err;
 }
 
-static int make(struct hk_comm *c, const struct hk_algo *algo, bool inplace, struct hk_plan **plan)
+static int make(struct hk_comm *c, const struct hk_problem *p, const struct hk_algo *algo,
+		struct hk_plan **plan)
 {
-	struct hk_problem p = {.coll = algo->coll,
-			       .nranks = c->nranks,
-			       .channels = c->config.channels,
-			       .inplace = inplace};
 	struct hk_program *prog;
-	int err = prove(c, algo, &p);
+	int err = prove(c, algo, p);
 
 	if (err)
 		return err;
-	err = hk_algo_program(algo, &p, c->rank, true, &prog);
+	err = hk_algo_program(algo, p, c->rank, true, &prog);
 	if (err)
 		return err;
-	hk_log(HK_LOG_INFO, "rank %d runs %s%s", c->rank, algo->name, inplace ? " in place" : "");
-	return hk_plan_create(&p, prog, &c->binder.binder, c->config.slot_bytes, c->nt_bytes, plan);
+	hk_log(HK_LOG_INFO, "rank %d runs %s%s", c->rank, algo->name,
+	       p->inplace ? " in place" : "");
+	return hk_plan_create(p, prog, &c->binder.binder, c->config.slot_bytes, c->nt_bytes, plan);
 }
 
-static unsigned algo_index(const struct hk_algo *algo)
+static int choose(struct hk_comm *c, const struct hk_problem *p, unsigned bucket,
+		  struct hk_choice *choice)
 {
-	unsigned i = 0;
+	/* Which root it is must make no difference, or a table per root would be needed. */
+	struct hk_choice *known = &c->choices[p->coll][bucket];
 
-	while (hk_algos[i] != algo)
-		i++;
+	/* A v-variant asks anew: not every algorithm can do it, and few plans are made. */
+	if (!known->algo || p->varied) {
+		size_t bytes = bucket < 63 ? (size_t)1 << bucket : (size_t)1 << 63;
+
+		*choice = (struct hk_choice){
+			hk_tune_select(&c->machine, p, bytes, hk_param_str(HK_PARAM_ALGO)),
+			p->channels};
+		if (!choice->algo)
+			return hk_fail(ENOTSUP, "no algorithm does %s for %d ranks",
+				       hk_coll_name(p->coll), c->nranks);
+		if (p->varied)
+			return 0;
+		*known = *choice;
+	}
+	*choice = *known;
+	return 0;
+}
+
+/* The plan of an algorithm, in one form; made if there is none yet. */
+static int find_made(struct hk_comm *c, const struct hk_problem *p, struct hk_choice choice,
+		     struct hk_plan **plan)
+{
+	struct hk_made_plan *made;
+	int err;
+
+	for (uint32_t i = 0; i < c->nmade; i++) {
+		made = &c->made[i];
+		if (made->choice.algo == choice.algo && made->choice.channels == choice.channels &&
+		    made->root == p->root && made->inplace == p->inplace &&
+		    made->varied == p->varied) {
+			*plan = made->plan;
+			return 0;
+		}
+	}
+	made = realloc(c->made, (c->nmade + 1) * sizeof(*made));
+	if (!made)
+		return hk_fail(ENOMEM, "no memory for plan %u", c->nmade);
+	c->made = made;
+	made += c->nmade;
+	*made = (struct hk_made_plan){
+		.choice = choice, .root = p->root, .inplace = p->inplace, .varied = p->varied};
+	err = make(c, p, choice.algo, &made->plan);
+	if (err)
+		return err;
+	c->nmade++;
+	*plan = made->plan;
+	return 0;
+}
+
+/* --- the table --- */
+
+static uint32_t place_of(const struct hk_comm *c, uint64_t key)
+{
+	uint32_t mask = c->max_plans - 1,
+		 i = (uint32_t)((key * 0x9e3779b97f4a7c15ull) >> 40) & mask;
+
+	while (c->plans[i].key && c->plans[i].key != key)
+		i = (i + 1) & mask;
 	return i;
 }
 
-static int choose(struct hk_comm *c, enum hk_coll coll, unsigned bucket,
-		  const struct hk_algo **algo)
+static int add_entry(struct hk_comm *c, uint64_t key, struct hk_plan *plan)
 {
-	struct hk_problem p = {.coll = coll, .nranks = c->nranks, .channels = c->config.channels};
+	struct hk_plan_entry *old = c->plans;
+	uint32_t max = c->max_plans;
 
-	if (!c->choice[coll][bucket]) {
-		size_t bytes = bucket < 63 ? (size_t)1 << bucket : (size_t)1 << 63;
-
-		c->choice[coll][bucket] =
-			hk_tune_select(&c->machine, &p, bytes, hk_param_str(HK_PARAM_ALGO));
+	if (2 * (c->nplans + 1) > max) {
+		c->max_plans = max ? 2 * max : 64;
+		c->plans = calloc(c->max_plans, sizeof(*c->plans));
+		if (!c->plans) {
+			c->plans = old;
+			c->max_plans = max;
+			return hk_fail(ENOMEM, "no memory for a table of %u plans", c->nplans);
+		}
+		for (uint32_t i = 0; i < max; i++)
+			if (old[i].key)
+				c->plans[place_of(c, old[i].key)] = old[i];
+		free(old);
 	}
-	*algo = c->choice[coll][bucket];
-	if (!*algo)
-		return hk_fail(ENOTSUP, "no algorithm does %s for %d ranks", hk_coll_name(coll),
-			       c->nranks);
+	c->plans[place_of(c, key)] = (struct hk_plan_entry){key, plan};
+	c->nplans++;
 	return 0;
 }
 
-int hk_comm_plan(struct hk_comm *c, enum hk_coll coll, size_t bytes, bool inplace,
-		 struct hk_plan **plan)
+/* Where ranks know only their own blocks, the choice can't depend on the size. */
+#define UNKNOWN_BUCKET 16
+
+int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_plan **plan)
 {
-	unsigned bucket = bytes > 1 ? 64 - (unsigned)__builtin_clzll(bytes - 1) : 0;
-	struct hk_plan **known = &c->plans[coll][bucket][inplace], **made;
-	const struct hk_algo *algo;
+	unsigned bucket = req->block > 1 ? 64 - (unsigned)__builtin_clzll(req->block - 1) : 0;
+	struct hk_choice choice;
+	struct hk_problem p;
+	uint64_t key;
+	uint32_t at;
 	int err;
 
-	if (__builtin_expect(!*known, 0)) {
-		err = choose(c, coll, bucket, &algo);
-		if (err)
-			return err;
-		made = &c->by_algo[algo_index(algo)][inplace];
-		if (!*made) {
-			err = make(c, algo, inplace, made);
-			if (err)
-				return err;
+	if (req->varied && !hk_coll_sizes_known(req->coll))
+		bucket = UNKNOWN_BUCKET;
+	key = 1ull << 63 | (uint64_t)req->root << 24 | (uint64_t)req->coll << 16 | bucket << 4 |
+	      req->varied << 1 | req->inplace;
+	if (c->nplans) {
+		at = place_of(c, key);
+		if (__builtin_expect(c->plans[at].key == key, 1)) {
+			*plan = c->plans[at].plan;
+			return 0;
 		}
-		*known = *made;
 	}
-	*plan = *known;
+	p = (struct hk_problem){.coll = req->coll,
+				.nranks = c->nranks,
+				.root = req->root,
+				.channels = c->config.channels,
+				.inplace = req->inplace,
+				.varied = req->varied,
+				.layout = c->layout};
+	err = choose(c, &p, bucket, &choice);
+	if (err)
+		return err;
+	p.channels = choice.channels;
+	err = find_made(c, &p, choice, plan);
+	return err ? err : add_entry(c, key, *plan);
+}
+
+/* --- point-to-point --- */
+
+static void forget_p2p(struct hk_comm *c)
+{
+	while (c->np2p > 0) {
+		struct hk_p2p_plan *known = &c->p2p[--c->np2p];
+
+		hk_plan_destroy(known->plan);
+		free(known->peers);
+	}
+}
+
+static uint64_t hash_peers(uint32_t sends, const int *to, uint32_t receives, const int *from)
+{
+	uint64_t h = ((uint64_t)sends << 32 | receives) * 0x9e3779b97f4a7c15ull;
+
+	for (uint32_t i = 0; i < sends; i++)
+		h = (h ^ (uint32_t)to[i]) * 0x100000001b3ull;
+	for (uint32_t i = 0; i < receives; i++)
+		h = (h ^ (uint32_t)from[i]) * 0x100000001b3ull + 1;
+	return h;
+}
+
+static int make_p2p(struct hk_comm *c, struct hk_p2p_plan *new, const int *to, const int *from)
+{
+	struct hk_problem p = {.coll = HK_POINT_TO_POINT,
+			       .nranks = c->nranks,
+			       .channels = 1,
+			       .varied = true,
+			       .sends = new->sends,
+			       .receives = new->receives};
+	struct hk_program *prog = NULL;
+	int err = hk_point_to_point(&p, c->rank, HK_P2P_CHANNEL, to, from, &prog);
+
+	if (err)
+		return err;
+	new->peers = malloc((new->sends + new->receives + 1) * sizeof(int));
+	if (!new->peers) {
+		hk_program_free(prog);
+		return hk_fail(ENOMEM, "no memory for %u peers", new->sends + new->receives);
+	}
+	for (uint32_t i = 0; i < new->sends; i++)
+		new->peers[i] = to[i];
+	for (uint32_t i = 0; i < new->receives; i++)
+		new->peers[new->sends + i] = from[i];
+	err = hk_plan_create(&p, prog, &c->binder.binder, c->config.slot_bytes, c->nt_bytes,
+			     &new->plan);
+	if (err)
+		free(new->peers);
+	return err;
+}
+
+int hk_comm_p2p_plan(struct hk_comm *c, uint32_t sends, const int *to, uint32_t receives,
+		     const int *from, struct hk_plan **plan)
+{
+	struct hk_p2p_plan new = {.hash = hash_peers(sends, to, receives, from),
+				  .sends = sends,
+				  .receives = receives};
+	int err;
+
+	for (uint32_t i = 0; i < c->np2p; i++) {
+		const struct hk_p2p_plan *known = &c->p2p[i];
+
+		if (known->hash == new.hash && known->sends == sends &&
+		    known->receives == receives && !memcmp(known->peers, to, sends * sizeof(int)) &&
+		    !memcmp(known->peers + sends, from, receives * sizeof(int))) {
+			*plan = known->plan;
+			return 0;
+		}
+	}
+	if (c->np2p == HK_MAX_P2P_PLANS) /* patterns that keep changing: begin again */
+		forget_p2p(c);
+	err = make_p2p(c, &new, to, from);
+	if (err)
+		return err;
+	c->p2p[c->np2p++] = new;
+	*plan = new.plan;
 	return 0;
 }
+
+/* --- the end --- */
 
 void hk_comm_free_plans(struct hk_comm *c)
 {
-	for (unsigned i = 0; i < HK_MAX_ALGOS; i++)
-		for (int inplace = 0; inplace < 2; inplace++)
-			hk_plan_destroy(c->by_algo[i][inplace]);
+	forget_p2p(c);
+	for (uint32_t i = 0; i < c->nmade; i++)
+		hk_plan_destroy(c->made[i].plan);
+	free(c->made);
+	free(c->plans);
+}
+
+size_t hk_comm_plans_memory(const struct hk_comm *c)
+{
+	size_t bytes = c->nmade * sizeof(*c->made) + c->max_plans * sizeof(*c->plans);
+
+	for (uint32_t i = 0; i < c->nmade; i++)
+		bytes += hk_plan_memory(c->made[i].plan);
+	for (uint32_t i = 0; i < c->np2p; i++)
+		bytes += hk_plan_memory(c->p2p[i].plan) +
+			 (c->p2p[i].sends + c->p2p[i].receives) * sizeof(int);
+	return bytes;
 }

@@ -13,14 +13,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "batch.h"
 #include "clock.h"
-#include "comm.h"
 
 #define MAX_STREAMS   1024
 #define QUEUE	      1024 /* calls; enqueueing more waits */
 #define QUIESCE_SPINS 200
 
+/* A call, or a batch of them. */
 struct queued {
+	struct hk_batch *batch; /* NULL: the call below */
 	hocketComm_t handle;
 	struct hk_comm *comm;
 	uint64_t ticket;
@@ -80,16 +82,25 @@ void hk_comm_quiesce(struct hk_comm *c)
 		pause_briefly(&spins);
 }
 
-static int run_one(struct queued *q)
+void hk_comm_await_ticket(struct hk_comm *c, uint64_t ticket)
 {
 	unsigned spins = 0;
+
+	while (atomic_load_explicit(&c->finished, memory_order_acquire) != ticket)
+		pause_briefly(&spins);
+}
+
+static int run_one(struct queued *q)
+{
 	int err;
 
-	while (atomic_load_explicit(&q->comm->finished, memory_order_acquire) != q->ticket)
-		pause_briefly(&spins);
+	if (q->batch)
+		return hk_batch_arrive(q->batch);
+	hk_comm_await_ticket(q->comm, q->ticket);
 	err = hk_comm_check(q->comm);
 	if (!err)
 		err = hk_comm_run(q->comm, &q->req);
+	hk_request_free(&q->req);
 	atomic_store_explicit(&q->comm->finished, q->ticket + 1, memory_order_release);
 	hk_handle_leave(q->handle);
 	return err;
@@ -123,6 +134,21 @@ static void *stream_thread(void *arg)
 	return NULL;
 }
 
+static void lock_with_room(struct hocketStream *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->tail - s->head >= QUEUE)
+		pthread_cond_wait(&s->changed, &s->lock);
+}
+
+/* Of a stream that lock_with_room has locked; unlocks it. */
+static void append(struct hocketStream *s, struct queued call)
+{
+	s->queue[s->tail++ % QUEUE] = call;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+}
+
 int hk_stream_enqueue(hocketStream_t stream, hocketComm_t handle, struct hk_comm *c,
 		      const struct hk_request *req)
 {
@@ -133,15 +159,32 @@ int hk_stream_enqueue(hocketStream_t stream, hocketComm_t handle, struct hk_comm
 	/* The queued call is a user of the communicator until it has run. */
 	if (!hk_handle_enter(handle))
 		return -EINVAL;
-	pthread_mutex_lock(&s->lock);
-	while (s->tail - s->head >= QUEUE)
-		pthread_cond_wait(&s->changed, &s->lock);
-	s->queue[s->tail % QUEUE] =
-		(struct queued){handle, c, atomic_fetch_add(&c->issued, 1), *req};
-	s->tail++;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
+	lock_with_room(s);
+	append(s, (struct queued){.handle = handle,
+				  .comm = c,
+				  .ticket = atomic_fetch_add(&c->issued, 1),
+				  .req = *req});
 	return 0;
+}
+
+int hk_stream_check(hocketStream_t stream)
+{
+	return lookup(stream) ? 0 : -EINVAL;
+}
+
+void hk_stream_enqueue_batch(hocketStream_t *streams, unsigned nstreams, struct hk_batch *batch)
+{
+	/* Two batches must be in the same order on all streams that they share, or each would wait
+	 * for the other. */
+	static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
+
+	pthread_mutex_lock(&order);
+	hk_batch_expect(batch, nstreams);
+	for (unsigned i = 0; i < nstreams; i++) {
+		lock_with_room(streams[i]);
+		append(streams[i], (struct queued){.batch = batch});
+	}
+	pthread_mutex_unlock(&order);
 }
 
 static int create(struct hocketStream *s)

@@ -373,6 +373,27 @@ static inline int poll_lane(struct hk_plan *plan, struct plan_lane *lane, bool *
 	return 0;
 }
 
+/* The same for a lane that does all tiles of a step before the next step; nobody waits for it. */
+static int poll_lane_by_steps(struct hk_plan *plan, struct plan_lane *lane, bool *moved)
+{
+	while (lane->step < lane->nsteps) {
+		int r = try_step(plan, &lane->steps[lane->step], lane->tile);
+
+		if (r <= 0)
+			return r;
+		*moved = true;
+		if (++lane->tile < plan->ntiles &&
+		    step_elems(plan, &lane->steps[lane->step], lane->tile))
+			continue;
+		lane->tile = 0;
+		if (++lane->step < lane->nsteps)
+			continue;
+		lane->tile = plan->ntiles;
+		plan->active--;
+	}
+	return 0;
+}
+
 static void divide(struct hk_plan *plan)
 {
 	const struct hk_call *call = &plan->call;
@@ -403,7 +424,9 @@ static int finish(struct hk_plan *plan)
 int hk_plan_poll(struct hk_plan *plan, bool *moved)
 {
 	for (uint32_t l = 0; l < plan->nlanes; l++) {
-		int r = poll_lane(plan, &plan->lanes[l], moved);
+		int r = __builtin_expect(plan->by_steps, 0)
+				? poll_lane_by_steps(plan, &plan->lanes[l], moved)
+				: poll_lane(plan, &plan->lanes[l], moved);
 
 		if (__builtin_expect(r < 0, 0))
 			return r;

@@ -52,6 +52,23 @@ struct hk_call {
 uint32_t hk_mark_make(enum hk_coll coll, enum hk_type type, unsigned op, size_t count,
 		      uint32_t sequence);
 
+/*
+ * Something that polling brings to its end: a plan, or several at once. hk_drive_run polls, and
+ * waits well in between.
+ */
+struct hk_drive;
+struct hk_drive_ops {
+	/* 1 done, 0 not yet, or a negative code with its sentence. */
+	int (*poll)(struct hk_drive *d, bool *moved);
+	/* Nothing has moved for the watch's timeout: makes the sentence, returns the code. */
+	int (*expired)(struct hk_drive *d);
+};
+struct hk_watch;
+struct hk_drive {
+	const struct hk_drive_ops *ops;
+	struct hk_watch *watch;
+};
+
 /* How a run waits. */
 struct hk_watch {
 	/* A negative code when the communicator has failed or was aborted; polled while waiting. */
@@ -83,5 +100,10 @@ int hk_plan_poll(struct hk_plan *plan, bool *moved);
 void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes);
 int hk_plan_run(struct hk_plan *plan, const struct hk_call *call, struct hk_watch *watch,
 		struct hk_exec_stats *stats);
+/* The sentence of a plan that made no progress for too long; the code. */
+int hk_plan_expired(const struct hk_plan *plan, const struct hk_watch *watch);
+/* Adds what the plan has sent since to the counters. */
+void hk_plan_count(struct hk_plan *plan, struct hk_exec_stats *stats);
+int hk_drive_run(struct hk_drive *drive, struct hk_exec_stats *stats);
 
 #endif

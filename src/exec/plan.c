@@ -161,6 +161,7 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 	plan->problem = *p;
 	plan->varied = p->varied;
 	plan->skips = p->varied && !hk_coll_sizes_known(p->coll);
+	plan->by_steps = p->coll == HK_POINT_TO_POINT;
 	plan->nlanes = prog->nlanes;
 	plan->period = prog->period;
 	plan->slot_bytes = slot_bytes;

@@ -60,6 +60,9 @@ struct hk_plan {
 	/* Where blocks vary, chunks of IN, OUT, and by size id instead of classes. */
 	bool varied;
 	bool skips; /* each rank knows its own blocks only: empty messages are not sent */
+	/* Point-to-point: a lane does all tiles of a step before the next step, since a peer may
+	 * make the matching calls one by one. */
+	bool by_steps;
 	struct plan_chunk *chunks[HK_NBUFS];
 	uint32_t nsizes; /* chunks[HK_SCRATCH] are these, without places */
 	uint8_t *scratch;

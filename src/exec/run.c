@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Waits for a plan: polls; when nothing moves spins, then yields the core, then sleeps on the
- * transports, so that a rank whose peers keep pace never enters the kernel and one whose peers are
- * late costs nothing. While it waits it watches for failures and for the deadline.
+ * Waits for a plan, or for several (struct hk_drive): polls; when nothing moves spins, then yields
+ * the core, then sleeps on the transports, so that a rank whose peers keep pace never enters the
+ * kernel and one whose peers are late costs nothing. While it waits it watches for failures and for
+ * the deadline.
  */
 #include <errno.h>
 #include <sched.h>
@@ -18,7 +19,12 @@
 #define STOPPED_NS     1000000000 /* no look at the clock for this long: we were stopped */
 #define MIXED_SLEEP_NS 200000	  /* when more than one transport might wake us */
 
-static int expired(const struct hk_plan *plan, const struct hk_watch *w)
+struct plan_drive {
+	struct hk_drive drive;
+	struct hk_plan *plan;
+};
+
+int hk_plan_expired(const struct hk_plan *plan, const struct hk_watch *w)
 {
 	char what[256];
 
@@ -29,13 +35,14 @@ static int expired(const struct hk_plan *plan, const struct hk_watch *w)
 		       hk_coll_name(plan->problem.coll), (double)w->timeout_ns / 1e9, what);
 }
 
-static int sleep_on(struct hk_plan *plan, struct hk_watch *w, bool *moved)
+static int sleep_on(struct hk_drive *d, bool *moved)
 {
+	struct hk_watch *w = d->watch;
 	int r;
 
 	for (unsigned i = 0; i < w->nendpoints; i++)
 		w->endpoints[i]->transport->arm(w->endpoints[i]);
-	r = hk_plan_poll(plan, moved);
+	r = d->ops->poll(d, moved);
 	if (r || *moved)
 		return r;
 	for (unsigned i = 0; i < w->nendpoints; i++)
@@ -44,9 +51,10 @@ static int sleep_on(struct hk_plan *plan, struct hk_watch *w, bool *moved)
 	return 0;
 }
 
-/* Nothing has moved for a while. Returns as hk_plan_poll once something has. */
-static int wait_long(struct hk_plan *plan, struct hk_watch *w, struct hk_exec_stats *stats)
+/* Nothing has moved for a while. Returns as poll does once something has. */
+static int wait_long(struct hk_drive *d, struct hk_exec_stats *stats)
 {
+	struct hk_watch *w = d->watch;
 	int64_t start = hk_now_ns(), last = start;
 	bool moved = false;
 	int r;
@@ -64,15 +72,13 @@ static int wait_long(struct hk_plan *plan, struct hk_watch *w, struct hk_exec_st
 		if (r)
 			return r;
 		if (waited > w->timeout_ns) {
-			r = hk_plan_poll(plan, &moved);
-			if (r || moved)
-				return r;
-			return expired(plan, w);
+			r = d->ops->poll(d, &moved);
+			return r || moved ? r : d->ops->expired(d);
 		}
 		if (waited < w->spin_ns) {
 			for (int i = 0; i < SPINS_PER_LOOK && !moved; i++) {
 				hk_cpu_relax();
-				r = hk_plan_poll(plan, &moved);
+				r = d->ops->poll(d, &moved);
 				if (r)
 					return r;
 			}
@@ -81,10 +87,10 @@ static int wait_long(struct hk_plan *plan, struct hk_watch *w, struct hk_exec_st
 		if (waited < w->spin_ns + YIELD_NS || !w->nendpoints) {
 			stats->yields++;
 			sched_yield();
-			r = hk_plan_poll(plan, &moved);
+			r = d->ops->poll(d, &moved);
 		} else {
 			stats->sleeps++;
-			r = sleep_on(plan, w, &moved);
+			r = sleep_on(d, &moved);
 		}
 		if (r)
 			return r;
@@ -92,33 +98,66 @@ static int wait_long(struct hk_plan *plan, struct hk_watch *w, struct hk_exec_st
 	return 0;
 }
 
-int hk_plan_run(struct hk_plan *plan, const struct hk_call *call, struct hk_watch *w,
-		struct hk_exec_stats *stats)
+/* In line with poll, for the sake of a single plan's latency. */
+static inline __attribute__((always_inline)) int run(struct hk_drive *d,
+						     int (*poll)(struct hk_drive *d, bool *moved),
+						     struct hk_exec_stats *stats)
 {
 	unsigned idle = 0;
-	int r;
 
-	hk_plan_begin(plan, call);
 	for (;;) {
 		bool moved = false;
+		int r = poll(d, &moved);
 
-		r = hk_plan_poll(plan, &moved);
 		if (r)
-			break;
-		if (moved)
+			return r;
+		if (moved) {
 			idle = 0;
-		else if (++idle > (w->spin_ns ? SPINS_PER_LOOK : 0)) {
-			r = wait_long(plan, w, stats);
+		} else if (++idle > (d->watch->spin_ns ? SPINS_PER_LOOK : 0)) {
+			r = wait_long(d, stats);
 			if (r)
-				break;
+				return r;
 			idle = 0;
 		} else if (idle > BARE_SPINS) {
 			hk_cpu_relax();
 		}
 	}
+}
+
+int hk_drive_run(struct hk_drive *d, struct hk_exec_stats *stats)
+{
+	int r = run(d, d->ops->poll, stats);
+
+	return r < 0 ? r : 0;
+}
+
+static inline int poll_plan(struct hk_drive *d, bool *moved)
+{
+	return hk_plan_poll(((struct plan_drive *)d)->plan, moved);
+}
+
+static int plan_expired(struct hk_drive *d)
+{
+	return hk_plan_expired(((struct plan_drive *)d)->plan, d->watch);
+}
+
+void hk_plan_count(struct hk_plan *plan, struct hk_exec_stats *stats)
+{
 	stats->messages += plan->sent_messages;
 	stats->bytes += plan->sent_bytes;
 	plan->sent_messages = 0;
 	plan->sent_bytes = 0;
+}
+
+int hk_plan_run(struct hk_plan *plan, const struct hk_call *call, struct hk_watch *w,
+		struct hk_exec_stats *stats)
+{
+	static const struct hk_drive_ops ops = {poll_plan, plan_expired};
+	struct plan_drive d = {{&ops, w}, plan};
+	int r;
+
+	hk_plan_begin(plan, call);
+	r = run(&d.drive, poll_plan, stats);
+	hk_plan_count(plan, stats);
 	return r < 0 ? r : 0;
 }

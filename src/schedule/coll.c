@@ -77,10 +77,8 @@ uint64_t hk_coll_size_id(const struct hk_problem *p, int rank, enum hk_buf buf, 
 	bool in = is_each(colls[p->coll].in), out = is_each(colls[p->coll].out);
 	uint64_t n = (uint64_t)p->nranks, r = (uint64_t)rank;
 
-	if (!p->varied)
+	if (!p->varied || colls[p->coll].in == PATTERN) /* only the call knows them, and checks */
 		return 0;
-	if (colls[p->coll].in == PATTERN) /* known to the call alone */
-		return buf == HK_IN ? block : (uint64_t)p->sends + block;
 	if (in && out)
 		return buf == HK_IN ? r * n + block : block * n + r;
 	if (!in && !out)

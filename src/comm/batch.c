@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Runs batches: see batch.h. */
+#include "batch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One communicator's part. */
+struct track {
+	hocketComm_t handle;
+	struct hk_comm *comm;
+	uint64_t ticket;
+	struct hk_request *reqs; /* collectives */
+	unsigned nreqs, max_reqs, next;
+	struct hk_plan *plan; /* of the collective that runs; NULL: none */
+	struct hk_call call;
+	struct hk_request *p2p; /* sends and receives */
+	unsigned np2p, max_p2p;
+	int *peers;		 /* of the sends, then of the receives */
+	struct hk_block *blocks; /* likewise */
+	struct hk_plan *p2p_plan;
+	bool done;
+};
+
+struct hk_batch {
+	struct hk_drive drive;
+	struct hk_watch watch;
+	struct track *tracks;
+	unsigned ntracks;
+	struct hk_endpoint **endpoints;
+	struct hk_exec_stats stats;
+	int err; /* the first failure */
+	char error[512];
+
+	pthread_mutex_t lock; /* for the streams */
+	pthread_cond_t ran;
+	unsigned awaited, users;
+	bool over;
+};
+
+int hk_batch_create(struct hk_batch **batch)
+{
+	struct hk_batch *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return hk_fail(ENOMEM, "no memory for a batch of calls");
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_cond_init(&b->ran, NULL);
+	*batch = b;
+	return 0;
+}
+
+static void release(struct hk_batch *b)
+{
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		struct track *t = &b->tracks[i];
+
+		for (unsigned k = 0; k < t->nreqs; k++)
+			hk_request_free(&t->reqs[k]);
+		free(t->reqs);
+		free(t->p2p);
+		free(t->peers);
+		free(t->blocks);
+		hk_handle_leave(t->handle);
+	}
+	free(b->tracks);
+	free(b->endpoints);
+	pthread_mutex_destroy(&b->lock);
+	pthread_cond_destroy(&b->ran);
+	free(b);
+}
+
+void hk_batch_free(struct hk_batch *b)
+{
+	release(b);
+}
+
+/* The communicator's track; made, as a user of the handle, if there is none. */
+static int find_track(struct hk_batch *b, hocketComm_t handle, struct hk_comm *c,
+		      struct track **track)
+{
+	struct track *tracks;
+	struct hk_comm *now;
+
+	for (unsigned i = 0; i < b->ntracks; i++)
+		if (b->tracks[i].comm == c) {
+			*track = &b->tracks[i];
+			return 0;
+		}
+	tracks = realloc(b->tracks, (b->ntracks + 1) * sizeof(*tracks));
+	if (!tracks)
+		return hk_fail(ENOMEM, "no memory for a batch of %u communicators", b->ntracks);
+	b->tracks = tracks;
+	now = hk_handle_enter(handle);
+	if (now != c) {
+		if (now)
+			hk_handle_leave(handle);
+		return hk_fail_quiet(EINVAL, "a communicator was destroyed inside a group that "
+					     "uses it");
+	}
+	*track = &tracks[b->ntracks++];
+	**track = (struct track){.handle = handle, .comm = c};
+	return 0;
+}
+
+int hk_batch_add(struct hk_batch *b, hocketComm_t handle, struct hk_comm *c,
+		 const struct hk_request *req)
+{
+	bool p2p = req->coll == HK_POINT_TO_POINT;
+	struct hk_request **list;
+	unsigned *n, *max;
+	struct track *t = NULL;
+	int err = find_track(b, handle, c, &t);
+
+	if (err)
+		return err;
+	list = p2p ? &t->p2p : &t->reqs;
+	n = p2p ? &t->np2p : &t->nreqs;
+	max = p2p ? &t->max_p2p : &t->max_reqs;
+	if (*n == *max) {
+		unsigned more = *max ? 2 * *max : 4;
+		struct hk_request *grown = realloc(*list, more * sizeof(*grown));
+
+		if (!grown)
+			return hk_fail(ENOMEM, "no memory for a batch of %u calls", more);
+		*list = grown;
+		*max = more;
+	}
+	(*list)[(*n)++] = *req;
+	return 0;
+}
+
+/* --- before it runs --- */
+
+/* The k-th send to oneself must be as long as the k-th receive. */
+static int check_self(const struct track *t)
+{
+	int me = t->comm->rank;
+	unsigned k = 0;
+
+	for (unsigned i = 0; i < t->np2p; i++) {
+		const struct hk_request *send = &t->p2p[i];
+
+		if (!send->send || send->root != me)
+			continue;
+		while (k < t->np2p && (t->p2p[k].send || t->p2p[k].root != me))
+			k++;
+		if (k == t->np2p)
+			return hk_fail_quiet(EINVAL,
+					     "rank %d sends to itself in a group that does "
+					     "not receive it",
+					     me);
+		if (t->p2p[k].block != send->block)
+			return hk_fail_quiet(EINVAL,
+					     "rank %d sends %zu bytes to itself, but receives %zu",
+					     me, send->block, t->p2p[k].block);
+		k++;
+	}
+	return 0;
+}
+
+/* Sends first, then receives: the order of the plan's blocks. */
+static int lay_p2p(struct track *t)
+{
+	unsigned at = 0;
+
+	t->peers = calloc(t->np2p, sizeof(*t->peers));
+	t->blocks = calloc(t->np2p, sizeof(*t->blocks));
+	if (!t->peers || !t->blocks)
+		return hk_fail(ENOMEM, "no memory for %u sends and receives", t->np2p);
+	for (int send = 1; send >= 0; send--)
+		for (unsigned i = 0; i < t->np2p; i++) {
+			const struct hk_request *req = &t->p2p[i];
+
+			if (req->send != send)
+				continue;
+			t->peers[at] = req->root;
+			t->blocks[at++] = (struct hk_block){
+				send ? (void *)(uintptr_t)req->in : req->out, req->block};
+		}
+	return 0;
+}
+
+int hk_batch_check(struct hk_batch *b)
+{
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < b->ntracks; i++) {
+		struct track *t = &b->tracks[i];
+
+		if (t->comm->finalized)
+			return hk_fail_quiet(HK_EUSAGE, "a group uses a finalized communicator");
+		err = hk_comm_check(t->comm);
+		if (!err && t->np2p)
+			err = check_self(t);
+		if (!err && t->np2p)
+			err = lay_p2p(t);
+	}
+	if (err)
+		return err;
+	b->endpoints = calloc(b->ntracks * HK_MAX_TRANSPORTS, sizeof(struct hk_endpoint *));
+	return b->endpoints ? 0 : hk_fail(ENOMEM, "no memory for a batch");
+}
+
+void hk_batch_issue(struct hk_batch *b)
+{
+	for (unsigned i = 0; i < b->ntracks; i++)
+		b->tracks[i].ticket = atomic_fetch_add(&b->tracks[i].comm->issued, 1);
+}
+
+/* --- running --- */
+
+static void fail(struct hk_batch *b, struct track *t, int err)
+{
+	t->done = true;
+	hk_comm_fail(t->comm, err);
+	if (b->err)
+		return;
+	b->err = err;
+	strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
+}
+
+/* The endpoints that may wake the batch: those of all communicators. */
+static void collect_endpoints(struct hk_batch *b)
+{
+	b->watch.nendpoints = 0;
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		const struct hk_watch *w = &b->tracks[i].comm->watch.watch;
+
+		for (unsigned k = 0; k < w->nendpoints; k++)
+			b->endpoints[b->watch.nendpoints++] = w->endpoints[k];
+	}
+}
+
+static int start_p2p(struct track *t)
+{
+	unsigned sends = 0;
+	struct hk_call call;
+	int err;
+
+	for (unsigned i = 0; i < t->np2p; i++)
+		sends += t->p2p[i].send;
+	err = hk_comm_p2p_plan(t->comm, sends, t->peers, t->np2p - sends, t->peers + sends,
+			       &t->p2p_plan);
+	if (err)
+		return err;
+	call = (struct hk_call){.in_blocks = t->blocks,
+				.out_blocks = t->blocks + sends,
+				.type = HK_UINT8,
+				.op = HK_SUM,
+				.mark = hk_p2p_mark()};
+	hk_plan_begin(t->p2p_plan, &call);
+	return 0;
+}
+
+/* Starts the track's next collective that has something to do. */
+static int start_next(struct track *t)
+{
+	int err = 0;
+
+	t->plan = NULL;
+	while (!err && !t->plan && t->next < t->nreqs)
+		err = hk_comm_start(t->comm, &t->reqs[t->next++], &t->plan, &t->call);
+	if (!err && t->plan)
+		hk_plan_begin(t->plan, &t->call);
+	return err;
+}
+
+static int poll_track(struct hk_batch *b, struct track *t, bool *moved)
+{
+	int r;
+
+	if (t->p2p_plan) {
+		r = hk_plan_poll(t->p2p_plan, moved);
+		if (r < 0)
+			return r;
+		if (r) {
+			hk_plan_count(t->p2p_plan, &t->comm->stats);
+			t->p2p_plan = NULL;
+		}
+	}
+	if (t->plan) {
+		r = hk_plan_poll(t->plan, moved);
+		if (r < 0)
+			return r;
+		if (r) {
+			hk_plan_count(t->plan, &t->comm->stats);
+			r = start_next(t);
+			if (r)
+				return r;
+			collect_endpoints(b);
+			*moved = true;
+		}
+	}
+	return !t->p2p_plan && !t->plan;
+}
+
+static int poll_batch(struct hk_drive *d, bool *moved)
+{
+	struct hk_batch *b = (struct hk_batch *)d;
+	bool all = true;
+
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		struct track *t = &b->tracks[i];
+		int r;
+
+		if (t->done)
+			continue;
+		r = poll_track(b, t, moved);
+		if (r < 0)
+			fail(b, t, r);
+		else
+			t->done = r;
+		all = all && t->done;
+	}
+	return all;
+}
+
+static int batch_expired(struct hk_drive *d)
+{
+	struct hk_batch *b = (struct hk_batch *)d;
+
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		struct track *t = &b->tracks[i];
+
+		if (!t->done)
+			fail(b, t, hk_plan_expired(t->plan ? t->plan : t->p2p_plan, d->watch));
+	}
+	return b->err;
+}
+
+/* Failed communicators leave the batch; the others go on. */
+static int batch_failed(struct hk_watch *w)
+{
+	struct hk_batch *b = (struct hk_batch *)((char *)w - offsetof(struct hk_batch, watch));
+
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		struct track *t = &b->tracks[i];
+		struct hk_watch *own = &t->comm->watch.watch;
+		int err = t->done ? 0 : own->failed(own);
+
+		if (err)
+			fail(b, t, err);
+	}
+	return 0;
+}
+
+static void start_all(struct hk_batch *b)
+{
+	b->watch = (struct hk_watch){.failed = batch_failed,
+				     .timeout_ns = INT64_MAX,
+				     .spin_ns = INT64_MAX,
+				     .endpoints = b->endpoints};
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		struct track *t = &b->tracks[i];
+		const struct hk_watch *own = &t->comm->watch.watch;
+		int err;
+
+		hk_comm_await_ticket(t->comm, t->ticket);
+		err = hk_comm_check(t->comm);
+		if (!err && t->np2p)
+			err = start_p2p(t);
+		if (!err)
+			err = start_next(t);
+		if (err)
+			fail(b, t, err);
+		if (own->timeout_ns < b->watch.timeout_ns)
+			b->watch.timeout_ns = own->timeout_ns;
+		if (own->spin_ns < b->watch.spin_ns)
+			b->watch.spin_ns = own->spin_ns;
+	}
+	collect_endpoints(b);
+}
+
+static int run(struct hk_batch *b)
+{
+	static const struct hk_drive_ops ops = {poll_batch, batch_expired};
+
+	b->drive = (struct hk_drive){&ops, &b->watch};
+	start_all(b);
+	hk_drive_run(&b->drive, &b->stats);
+	for (unsigned i = 0; i < b->ntracks; i++)
+		atomic_store_explicit(&b->tracks[i].comm->finished, b->tracks[i].ticket + 1,
+				      memory_order_release);
+	if (b->err)
+		hk_set_last_error(b->error);
+	return b->err;
+}
+
+int hk_batch_run(struct hk_batch *b)
+{
+	int err = run(b);
+
+	release(b);
+	return err;
+}
+
+/* --- on streams --- */
+
+void hk_batch_expect(struct hk_batch *b, unsigned streams)
+{
+	b->awaited = b->users = streams;
+}
+
+int hk_batch_arrive(struct hk_batch *b)
+{
+	bool last;
+	int err;
+
+	pthread_mutex_lock(&b->lock);
+	if (--b->awaited == 0) {
+		pthread_mutex_unlock(&b->lock);
+		run(b);
+		pthread_mutex_lock(&b->lock);
+		b->over = true;
+		pthread_cond_broadcast(&b->ran);
+	}
+	while (!b->over)
+		pthread_cond_wait(&b->ran, &b->lock);
+	err = b->err;
+	if (err)
+		hk_set_last_error(b->error);
+	last = --b->users == 0;
+	pthread_mutex_unlock(&b->lock);
+	if (last)
+		release(b);
+	return err;
+}

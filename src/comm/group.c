@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Groups: what a thread calls between start and end is kept, and at the end sorted into batches.
+ * Calls that have a communicator or a stream in common are in one batch, which polls them all at
+ * once (batch.c); so nothing in a group waits for its neighbour, in whatever order the calls came.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch.h"
+
+struct item {
+	hocketComm_t handle;
+	struct hk_comm *comm; /* what the handle meant at the call; looked up again at the end */
+	hocketStream_t stream;
+	struct hk_request req;
+	unsigned batch; /* which batch it goes to: the lowest number of an item of it */
+};
+
+struct group {
+	int err;
+	char error[512];
+	struct item *items;
+	unsigned n, max;
+};
+
+static _Thread_local unsigned depth __attribute__((tls_model("initial-exec")));
+static pthread_key_t key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void group_free(void *p)
+{
+	struct group *g = p;
+
+	for (unsigned i = 0; i < g->n; i++)
+		hk_request_free(&g->items[i].req);
+	free(g->items);
+	free(g);
+}
+
+static void make_key(void)
+{
+	if (pthread_key_create(&key, group_free))
+		abort(); /* a process has 1024 keys, and this one is asked for once */
+}
+
+static struct group *this_group(void)
+{
+	struct group *g;
+
+	pthread_once(&once, make_key);
+	g = pthread_getspecific(key);
+	if (g)
+		return g;
+	g = calloc(1, sizeof(*g));
+	if (g && pthread_setspecific(key, g)) {
+		free(g);
+		g = NULL;
+	}
+	if (!g)
+		hk_fail(ENOMEM, "no memory for a group");
+	return g;
+}
+
+bool hk_group_open(void)
+{
+	return depth > 0;
+}
+
+void hk_group_refuse(int err)
+{
+	struct group *g = this_group();
+
+	if (!g || g->err)
+		return;
+	g->err = err;
+	strncpy(g->error, hk_last_error(), sizeof(g->error) - 1);
+}
+
+int hk_group_add(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
+		 hocketStream_t stream)
+{
+	struct group *g = this_group();
+	int err = g && !stream ? 0 : -ENOMEM;
+
+	if (g && stream)
+		err = hk_stream_check(stream);
+	if (!err && g->n == g->max) {
+		unsigned more = g->max ? 2 * g->max : 16;
+		struct item *items = realloc(g->items, more * sizeof(*items));
+
+		if (items) {
+			g->items = items;
+			g->max = more;
+		} else {
+			err = hk_fail(ENOMEM, "no memory for a group of %u calls", more);
+		}
+	}
+	if (err) {
+		hk_request_free(req);
+		return err;
+	}
+	g->items[g->n] = (struct item){handle, c, stream, *req, g->n};
+	g->n++;
+	return 0;
+}
+
+/* --- the end --- */
+
+static void join(struct group *g, unsigned a, unsigned b)
+{
+	unsigned from = g->items[a].batch, to = g->items[b].batch;
+
+	if (from < to) {
+		from = to;
+		to = g->items[a].batch;
+	}
+	for (unsigned i = 0; from != to && i < g->n; i++)
+		if (g->items[i].batch == from)
+			g->items[i].batch = to;
+}
+
+/* Which items go to one batch. */
+static int sort(struct group *g)
+{
+	for (unsigned i = 0; i < g->n; i++)
+		for (unsigned j = 0; j < i; j++) {
+			const struct item *a = &g->items[i], *b = &g->items[j];
+
+			if (a->comm == b->comm && !a->stream != !b->stream)
+				return hk_fail_quiet(
+					HK_EUSAGE,
+					"a group has calls of one communicator with a stream and "
+					"without; use a stream for all of them or for none");
+			if (a->batch != b->batch && (a->comm == b->comm || a->stream == b->stream))
+				join(g, i, j);
+		}
+	return 0;
+}
+
+static unsigned streams_of(const struct group *g, unsigned batch, hocketStream_t *streams)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < g->n; i++) {
+		unsigned k = 0;
+
+		if (g->items[i].batch != batch || !g->items[i].stream)
+			continue;
+		while (k < n && streams[k] != g->items[i].stream)
+			k++;
+		if (k == n)
+			streams[n++] = g->items[i].stream;
+	}
+	return n;
+}
+
+/* Moves the items of one batch into it. */
+static int fill(struct group *g, unsigned number, struct hk_batch **batch)
+{
+	int err = hk_batch_create(batch);
+
+	for (unsigned i = 0; !err && i < g->n; i++) {
+		struct item *item = &g->items[i];
+
+		if (item->batch != number)
+			continue;
+		err = hk_batch_add(*batch, item->handle, item->comm, &item->req);
+		if (!err)
+			item->req.own_tables = false; /* they are the batch's now */
+	}
+	return err;
+}
+
+/* All batches are filled before the first one starts: a group runs as a whole or not at all. */
+static int run(struct group *g)
+{
+	struct hk_batch **batches = calloc(g->n + 1, sizeof(struct hk_batch *)), *blocking = NULL;
+	hocketStream_t *streams = calloc(g->n + 1, sizeof(hocketStream_t));
+	int err = batches && streams ? sort(g) : hk_fail(ENOMEM, "no memory to run a group");
+
+	for (unsigned i = 0; !err && i < g->n; i++)
+		if (g->items[i].batch == i)
+			err = fill(g, i, &batches[i]);
+	for (unsigned i = 0; !err && i < g->n; i++)
+		if (batches[i])
+			err = hk_batch_check(batches[i]);
+	for (unsigned i = 0; i < g->n && batches; i++) {
+		unsigned n;
+
+		if (!batches[i])
+			continue;
+		if (err) {
+			hk_batch_free(batches[i]);
+			continue;
+		}
+		hk_batch_issue(batches[i]);
+		n = streams_of(g, i, streams);
+		if (n)
+			hk_stream_enqueue_batch(streams, n, batches[i]);
+		else
+			blocking = batches[i];
+	}
+	free(batches);
+	free(streams);
+	return blocking ? hk_batch_run(blocking) : err;
+}
+
+hocketResult_t hocketGroupStart(void)
+{
+	if (!this_group())
+		return hocketSystemError;
+	depth++;
+	return hocketSuccess;
+}
+
+hocketResult_t hocketGroupEnd(void)
+{
+	struct group *g = this_group();
+	int err;
+
+	if (!depth)
+		return hk_result(hk_fail_quiet(HK_EUSAGE,
+					       "hocketGroupEnd without a hocketGroupStart before"));
+	if (--depth)
+		return hocketSuccess;
+	err = g->err;
+	if (err)
+		hk_set_last_error(g->error);
+	else if (g->n)
+		err = run(g);
+	for (unsigned i = 0; i < g->n; i++)
+		hk_request_free(&g->items[i].req);
+	g->n = 0;
+	g->err = 0;
+	return hk_result(err);
+}
