@@ -28,7 +28,7 @@ struct hk_layout {
 	/*
 	 * Switches that reduce: participants nranks .. nranks + nswitches - 1. parent[i] is the
 	 * participant (a switch) that participant i, rank or switch, hangs on, or -1: the top of a
-	 * tree, or a rank on no switch.
+	 * tree, or a rank on no switch. It is never NULL.
 	 */
 	int nswitches;
 	int *parent;
@@ -37,13 +37,16 @@ struct hk_layout {
 /*
  * A layout from group numbers, innermost level first, given for every rank (any numbers; they are
  * renumbered). groups may be NULL where nlevels is 0. -EINVAL, with a sentence, if a level is not a
- * union of the one below. Levels that separate nobody, or that equal the one below, are dropped.
+ * union of the one below. Levels that separate nobody, or that equal the one below (below level 0
+ * is every rank by itself), are dropped.
  */
 int hk_layout_create(int nranks, unsigned nlevels, const int *const *groups,
 		     struct hk_layout **layout);
 /* Hangs switches on it: parent has nranks + nswitches entries, as in struct hk_layout. -EINVAL if
  * a parent is no switch or the parents form a circle. */
 int hk_layout_set_switches(struct hk_layout *layout, int nswitches, const int *parent);
+/* Replaces the ring order. -EINVAL if it is no permutation of the ranks. */
+int hk_layout_set_ring(struct hk_layout *layout, const int *ring);
 /* The layout of the first n ranks alone (switches without ranks are kept out). */
 int hk_layout_head(const struct hk_layout *layout, int n, struct hk_layout **head);
 uint64_t hk_layout_hash(const struct hk_layout *layout);
