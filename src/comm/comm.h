@@ -21,7 +21,7 @@
 #include "types.h"
 
 #define HK_MAX_TRANSPORTS 8
-#define HK_MAX_ALGOS	  32
+#define HK_MAX_ALGOS	  64
 #define HK_MAX_CHANNELS	  32 /* between two ranks; algorithms may use more than config.channels */
 #define HK_MAX_REDOPS	  64
 #define HK_MAX_REGIONS	  1024
