@@ -11,6 +11,12 @@ static inline int hk_wrap(int a, int b, int n)
 	return ((a + b) % n + n) % n;
 }
 
+/* The number of doublings from 1 until n is reached, or passed: ceil(log2 n). */
+static inline uint32_t hk_log2_up(uint32_t n)
+{
+	return n > 1 ? 32 - (uint32_t)__builtin_clz(n - 1) : 0;
+}
+
 /* Member `rank` of the ring of one channel. Positions count along the ring's direction, and odd
  * channels run backwards, so that both directions of a full-duplex link carry data. */
 struct hk_ring {

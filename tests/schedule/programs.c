@@ -5,16 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-int world_build(struct world *w, const struct hk_algo *algo, int nranks, uint32_t channels,
-		bool inplace, bool fuse)
+int world_build_problem(struct world *w, const struct hk_algo *algo, const struct hk_problem *p,
+			bool fuse)
 {
 	memset(w, 0, sizeof(*w));
-	w->p = (struct hk_problem){.coll = algo->coll,
-				   .nranks = nranks,
-				   .root = 0,
-				   .channels = channels,
-				   .inplace = inplace};
-	for (w->n = 0; w->n < nranks; w->n++) {
+	w->p = *p;
+	for (w->n = 0; w->n < p->nranks; w->n++) {
 		int rc = hk_algo_program(algo, &w->p, w->n, fuse, &w->programs[w->n]);
 
 		if (rc) {
@@ -23,6 +19,15 @@ int world_build(struct world *w, const struct hk_algo *algo, int nranks, uint32_
 		}
 	}
 	return 0;
+}
+
+int world_build(struct world *w, const struct hk_algo *algo, int nranks, uint32_t channels,
+		bool inplace, bool fuse)
+{
+	struct hk_problem p = {
+		.coll = algo->coll, .nranks = nranks, .channels = channels, .inplace = inplace};
+
+	return world_build_problem(w, algo, &p, fuse);
 }
 
 int world_clone(const struct world *w, struct world *copy)

@@ -5,7 +5,7 @@
 
 #include "algos.h"
 
-#define MAX_PARTS 257
+#define MAX_PARTS 1024
 
 struct world {
 	struct hk_problem p;
@@ -16,6 +16,9 @@ struct world {
 /* Builds all ranks' programs with an algorithm. 0 or a negative code. */
 int world_build(struct world *w, const struct hk_algo *algo, int nranks, uint32_t channels,
 		bool inplace, bool fuse);
+/* The same for any problem of the algorithm's: a root, blocks of differing sizes, a layout. */
+int world_build_problem(struct world *w, const struct hk_algo *algo, const struct hk_problem *p,
+			bool fuse);
 int world_clone(const struct world *w, struct world *copy);
 void world_free(struct world *w);
 int world_check(const struct world *w, unsigned max_slots, struct hk_report *report);
