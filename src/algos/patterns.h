@@ -3,6 +3,7 @@
 #ifndef HK_ALGOS_PATTERNS_H
 #define HK_ALGOS_PATTERNS_H
 
+#include "layout.h"
 #include "schedule.h"
 
 /* (a + b) mod n, for a in [0, n) and b in [-n, n]. */
@@ -17,30 +18,50 @@ static inline uint32_t hk_log2_up(uint32_t n)
 	return n > 1 ? 32 - (uint32_t)__builtin_clz(n - 1) : 0;
 }
 
+/*
+ * Ranks in the order of the problem's layout, in which neighbours are close; 0, 1, 2 ... where
+ * there is none. hk_order_find is the inverse, and takes a look at every rank.
+ */
+static inline int hk_order_rank(const struct hk_problem *p, int position)
+{
+	return p->layout ? p->layout->ring[position] : position;
+}
+
+static inline int hk_order_find(const struct hk_problem *p, int rank)
+{
+	int position = rank;
+
+	if (p->layout)
+		for (position = 0; p->layout->ring[position] != rank;)
+			position++;
+	return position;
+}
+
 /* Member `rank` of the ring of one channel. Positions count along the ring's direction, and odd
  * channels run backwards, so that both directions of a full-duplex link carry data. */
 struct hk_ring {
+	const struct hk_problem *p;
 	int n, position, next, prev;
 	int backwards;
 };
-
-static inline struct hk_ring hk_ring_of(int nranks, int rank, uint32_t channel)
-{
-	int dir = channel % 2 ? -1 : 1;
-
-	return (struct hk_ring){.n = nranks,
-				.position = dir > 0 ? rank : hk_wrap(0, -rank, nranks),
-				.next = hk_wrap(rank, dir, nranks),
-				.prev = hk_wrap(rank, -dir, nranks),
-				.backwards = dir < 0};
-}
 
 /* The rank `back` places behind this one. */
 static inline int hk_ring_behind(const struct hk_ring *r, int back)
 {
 	int position = hk_wrap(r->position, -back, r->n);
 
-	return r->backwards ? hk_wrap(0, -position, r->n) : position;
+	return hk_order_rank(r->p, r->backwards ? hk_wrap(0, -position, r->n) : position);
+}
+
+static inline struct hk_ring hk_ring_of(const struct hk_problem *p, int rank, uint32_t channel)
+{
+	int position = hk_order_find(p, rank);
+	struct hk_ring r = {.p = p, .n = p->nranks, .backwards = channel % 2};
+
+	r.position = r.backwards ? hk_wrap(0, -position, r.n) : position;
+	r.next = hk_ring_behind(&r, -1);
+	r.prev = hk_ring_behind(&r, 1);
+	return r;
 }
 
 /*

@@ -20,7 +20,7 @@ static bool accepts(const struct hk_problem *p)
 
 static void build_ring(struct hk_builder *b, const struct hk_problem *p, int rank, uint32_t channel)
 {
-	struct hk_ring ring = hk_ring_of(p->nranks, rank, channel);
+	struct hk_ring ring = hk_ring_of(p, rank, channel);
 	uint32_t lane = hk_build_lane(b, channel);
 
 	if (ring.n > 1)

@@ -44,7 +44,7 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 {
 	hk_build_chunks(b, (uint32_t)p->nranks * p->channels, 0);
 	for (uint32_t c = 0; c < p->channels; c++) {
-		struct hk_ring ring = hk_ring_of(p->nranks, rank, c);
+		struct hk_ring ring = hk_ring_of(p, rank, c);
 
 		if (p->nranks > 1)
 			build_ring(b, &ring, c);

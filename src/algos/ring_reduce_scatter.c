@@ -18,10 +18,10 @@ static bool accepts(const struct hk_problem *p)
 	return (uint64_t)p->nranks * p->channels <= 1u << 20;
 }
 
-static void build_ring(struct hk_builder *b, const struct hk_ring *ring, uint32_t channel,
-		       uint32_t channels)
+static void build_ring(struct hk_builder *b, const struct hk_problem *p, const struct hk_ring *ring,
+		       uint32_t channel)
 {
-	uint32_t lane = hk_build_lane(b, channel);
+	uint32_t lane = hk_build_lane(b, channel), channels = p->channels;
 
 	/* Block i behind this rank's has i ranks before it yet; the last to come is this rank's. */
 	for (int i = 1; i <= ring->n; i++) {
@@ -33,6 +33,8 @@ static void build_ring(struct hk_builder *b, const struct hk_ring *ring, uint32_
 			hk_build_recv_reduce(b, lane, ring->prev, HK_IN, in, HK_SCRATCH, channel, 1,
 					     0);
 			hk_build_send(b, lane, ring->next, HK_SCRATCH, channel, 1);
+			if (p->varied)
+				hk_build_size(b, lane, in);
 		} else {
 			hk_build_send(b, lane, ring->next, HK_IN, in, 1);
 		}
@@ -43,10 +45,10 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 {
 	hk_build_chunks(b, p->channels, p->nranks > 2 ? p->channels : 0);
 	for (uint32_t c = 0; c < p->channels; c++) {
-		struct hk_ring ring = hk_ring_of(p->nranks, rank, c);
+		struct hk_ring ring = hk_ring_of(p, rank, c);
 
 		if (p->nranks > 1)
-			build_ring(b, &ring, c, p->channels);
+			build_ring(b, p, &ring, c);
 		else if (!p->inplace)
 			hk_build_copy(b, hk_build_lane(b, c), HK_IN, c, HK_OUT, c, 1);
 	}
