@@ -174,6 +174,15 @@ static int known_counts(struct hk_comm *c, struct hk_request *req)
 	return 0;
 }
 
+/* Whether the buffer has a block for each rank, also where there is only one rank. */
+static bool has_vector(const struct hk_problem *p, int rank, enum hk_buf buf)
+{
+	struct hk_problem more = *p;
+
+	more.nranks++;
+	return hk_coll_blocks(&more, rank, buf) > 1;
+}
+
 static int check_vectors(struct hk_comm *c, struct hk_request *req, bool keep)
 {
 	struct hk_problem p = problem_of(c, req);
@@ -183,7 +192,8 @@ static int check_vectors(struct hk_comm *c, struct hk_request *req, bool keep)
 	uint32_t in = 0, out = 0;
 	int err;
 
-	if ((nin > 1 && !req->in_vector.counts) || (nout > 1 && !req->out_vector.counts))
+	if ((has_vector(&p, c->rank, HK_IN) && !req->in_vector.counts) ||
+	    (has_vector(&p, c->rank, HK_OUT) && !req->out_vector.counts))
 		return hk_fail_quiet(EINVAL, "%s: the array of counts is NULL",
 				     hk_coll_name(req->coll));
 	err = take_tables(c, req, keep);

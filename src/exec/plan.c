@@ -330,5 +330,7 @@ void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
 		lane->step = 0;
 		lane->tile = lane->nsteps ? 0 : plan->ntiles;
 		plan->active += lane->tile < plan->ntiles;
+		if (plan->by_steps && lane->tile == plan->ntiles)
+			lane->step = lane->nsteps;
 	}
 }
