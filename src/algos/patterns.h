@@ -18,6 +18,12 @@ static inline uint32_t hk_log2_up(uint32_t n)
 	return n > 1 ? 32 - (uint32_t)__builtin_clz(n - 1) : 0;
 }
 
+/* floor(log2 n), for n from 1 on. */
+static inline uint32_t hk_log2_down(uint32_t n)
+{
+	return 31 - (uint32_t)__builtin_clz(n);
+}
+
 /*
  * Ranks in the order of the problem's layout, in which neighbours are close; 0, 1, 2 ... where
  * there is none. hk_order_find is the inverse, and takes a look at every rank.
