@@ -362,7 +362,8 @@ struct hk_service {
 	pthread_cond_t arrived;
 	bool stopping;
 	struct hk_inbox_item *inbox;
-	unsigned ninbox, inbox_cap;
+	atomic_uint ninbox; /* read without the lock by those who only want to know if any */
+	unsigned inbox_cap;
 	struct hk_published *published;
 	unsigned npublished, published_cap;
 	struct hk_inbox_item *adopted; /* watch connections dialled by the application thread */
@@ -383,6 +384,9 @@ void hk_service_stop(struct hk_service *sv);
 /* Waits for a connection. 0, -ETIMEDOUT or -HK_EPEER, without sentences. */
 int hk_service_take(struct hk_service *sv, uint32_t purpose, uint32_t peer, uint32_t tag,
 		    int64_t deadline, struct hk_session *s);
+/* Whether it has come: then takes it. */
+bool hk_service_try(struct hk_service *sv, uint32_t purpose, uint32_t peer, uint32_t tag,
+		    struct hk_session *s);
 int hk_service_publish(struct hk_service *sv, uint32_t tag, int fd);
 /* Hands a dialled watch connection to the thread. */
 int hk_service_adopt(struct hk_service *sv, uint32_t peer, const struct hk_session *s);

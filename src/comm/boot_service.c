@@ -287,6 +287,37 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* Under the lock. */
+static bool take(struct hk_service *sv, uint32_t purpose, uint32_t peer, uint32_t tag,
+		 struct hk_session *s)
+{
+	unsigned i = 0, n = sv->ninbox;
+
+	while (i < n && !(sv->inbox[i].purpose == purpose && sv->inbox[i].peer == peer &&
+			  sv->inbox[i].tag == tag))
+		i++;
+	if (i == n)
+		return false;
+	*s = sv->inbox[i].session;
+	/* Keep the order: two dials with one tag are answered in turn. */
+	memmove(&sv->inbox[i], &sv->inbox[i + 1], (n - 1 - i) * sizeof(*sv->inbox));
+	sv->ninbox = n - 1;
+	return true;
+}
+
+bool hk_service_try(struct hk_service *sv, uint32_t purpose, uint32_t peer, uint32_t tag,
+		    struct hk_session *s)
+{
+	bool got;
+
+	if (!atomic_load_explicit(&sv->ninbox, memory_order_relaxed))
+		return false;
+	pthread_mutex_lock(&sv->lock);
+	got = take(sv, purpose, peer, tag, s);
+	pthread_mutex_unlock(&sv->lock);
+	return got;
+}
+
 int hk_service_take(struct hk_service *sv, uint32_t purpose, uint32_t peer, uint32_t tag,
 		    int64_t deadline, struct hk_session *s)
 {
@@ -295,16 +326,7 @@ int hk_service_take(struct hk_service *sv, uint32_t purpose, uint32_t peer, uint
 
 	pthread_mutex_lock(&sv->lock);
 	for (;;) {
-		unsigned i = 0;
-
-		while (i < sv->ninbox && !(sv->inbox[i].purpose == purpose &&
-					   sv->inbox[i].peer == peer && sv->inbox[i].tag == tag))
-			i++;
-		if (i < sv->ninbox) {
-			*s = sv->inbox[i].session;
-			/* Keep the order: two dials with one tag are answered in turn. */
-			memmove(&sv->inbox[i], &sv->inbox[i + 1],
-				(--sv->ninbox - i) * sizeof(*sv->inbox));
+		if (take(sv, purpose, peer, tag, s)) {
 			err = 0;
 			break;
 		}
@@ -395,6 +417,7 @@ int hk_service_start(struct hk_service *sv, const struct hk_boot_key *key, uint3
 	sv->nranks = nranks;
 	sv->watches = (struct hk_watches){.failure = &sv->failure, .nranks = nranks};
 	atomic_init(&sv->own_bytes, 0);
+	atomic_init(&sv->ninbox, 0);
 	err = hk_failure_init(&sv->failure, rank);
 	if (err)
 		return err;

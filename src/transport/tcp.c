@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * tcp: the fallback that always works. A connection is one stream socket, dialled by the sender and
- * answered by the receiver through the bootstrap, which has authenticated it; no call blocks.
+ * answered by the receiver through the bootstrap, which has authenticated it; no call blocks. A
+ * receiver asks for the sender's dial whenever it looks for a message, until it has come.
  *
  * On the wire a message is a frame: four little-endian words (magic, payload bytes, mark, number of
  * the message), the payload, and zeros up to a multiple of 16, which keeps every payload aligned in
@@ -38,6 +39,9 @@
 #define LINE	   64
 #define BURST	   16 /* frames in one sendmsg */
 #define SLOT_LIMIT (1u << 30)
+/* Pauses between two questions whether a sender has dialled: they grow, as it may be long. */
+#define NAP_FIRST 50000
+#define NAP_LAST  2000000
 
 struct header {
 	uint32_t magic, bytes, mark, number;
@@ -65,7 +69,7 @@ struct tcp_send {
 struct tcp_recv {
 	struct hk_recv base;
 	struct tcp_recv *next;
-	int fd;
+	int fd; /* -1: the sender has not dialled yet */
 	int error;
 	bool held;	   /* the frame at head is peeked */
 	bool told;	   /* wait() returned for it, and nobody peeked since */
@@ -83,6 +87,7 @@ struct tcp_endpoint {
 	struct tcp_recv *recvs;
 	struct pollfd *polls; /* room for all connections */
 	unsigned nconns;
+	int64_t nap_ns; /* of the next wait for a dial */
 	size_t memory;
 };
 
@@ -209,6 +214,22 @@ static int tcp_flush(struct hk_send *base)
 
 /* --- receiving --- */
 
+/* Takes the sender's dial, if it has come: 1 or 0, or the error. */
+static int __attribute__((cold, noinline)) meet(struct tcp_recv *r)
+{
+	struct tcp_endpoint *ep = (struct tcp_endpoint *)r->base.ep;
+	int fd = -1;
+	int rc = ep->wire->ops->answer(ep->wire, r->base.peer, TAG | r->base.channel, &fd);
+
+	if (rc < 0)
+		return r->error = rc;
+	if (rc) {
+		r->fd = fd;
+		ep->nap_ns = NAP_FIRST;
+	}
+	return rc;
+}
+
 /* Whether the frame at head is complete: 1 or 0, or the error when it makes no sense. */
 static int parse(struct tcp_recv *r, struct header *h)
 {
@@ -262,6 +283,11 @@ static int tcp_peek(struct hk_recv *base, const void **data, uint32_t *bytes, ui
 	if (r->error)
 		return r->error;
 	r->told = false;
+	if (__builtin_expect(r->fd < 0, 0)) {
+		rc = meet(r);
+		if (rc <= 0)
+			return rc;
+	}
 	rc = parse(r, &h);
 	if (!rc) {
 		rc = fill(r);
@@ -311,17 +337,25 @@ static const struct hk_recv_ops recv_ops = {
 /*
  * Fills polls, receivers first. A receiver that the last wait() reported and that nobody peeked
  * since is left out: its lane is waiting for something else, and would make this a spin. Returns
- * whether there is no need to wait.
+ * how long to wait: not at all if there is something already, and not long while a dial is due,
+ * which no socket tells of.
  */
-static bool prepare_polls(struct tcp_endpoint *ep)
+static int64_t prepare_polls(struct tcp_endpoint *ep, int64_t timeout_ns)
 {
 	struct pollfd *p = ep->polls;
 	struct header h;
-	bool ready = false;
+	bool ready = false, due = false;
 
 	for (struct tcp_recv *r = ep->recvs; r; r = r->next, p++) {
 		bool idle = r->error || r->told || r->held;
 
+		if (!idle && r->fd < 0) {
+			int rc = meet(r);
+
+			due |= rc == 0;
+			ready |= rc < 0;
+			idle = rc <= 0;
+		}
 		*p = (struct pollfd){.fd = idle ? -1 : r->fd, .events = POLLIN};
 		if (!idle && parse(r, &h)) {
 			r->told = true;
@@ -330,17 +364,23 @@ static bool prepare_polls(struct tcp_endpoint *ep)
 	}
 	for (struct tcp_send *s = ep->sends; s; s = s->next, p++)
 		*p = (struct pollfd){.fd = s->error || !s->pending ? -1 : s->fd, .events = POLLOUT};
-	return ready;
+	if (ready || timeout_ns < 0)
+		return 0;
+	if (due && timeout_ns > ep->nap_ns) {
+		timeout_ns = ep->nap_ns;
+		ep->nap_ns = 2 * ep->nap_ns < NAP_LAST ? 2 * ep->nap_ns : NAP_LAST;
+	}
+	return timeout_ns;
 }
 
 static void tcp_wait(struct hk_endpoint *base, int64_t timeout_ns)
 {
 	struct tcp_endpoint *ep = (struct tcp_endpoint *)base;
-	struct timespec timeout = {0, 0};
 	const struct pollfd *p = ep->polls;
+	struct timespec timeout;
 
-	if (!prepare_polls(ep) && timeout_ns > 0)
-		timeout = (struct timespec){timeout_ns / 1000000000, timeout_ns % 1000000000};
+	timeout_ns = prepare_polls(ep, timeout_ns);
+	timeout = (struct timespec){timeout_ns / 1000000000, timeout_ns % 1000000000};
 	if (ppoll(ep->polls, ep->nconns, &timeout, NULL) <= 0)
 		return;
 	for (struct tcp_recv *r = ep->recvs; r; r = r->next, p++)
@@ -459,14 +499,10 @@ static int tcp_connect_recv(struct hk_endpoint *base, int peer, uint32_t channel
 		return hk_fail(ENOMEM, "no memory for %u slots of %u bytes from rank %d", ep->slots,
 			       ep->slot_bytes, peer);
 	}
-	rc = ep->wire->ops->answer(ep->wire, peer, TAG | channel, &r->fd);
-	if (rc) {
-		recv_free(r);
-		return rc;
-	}
 	r->next = ep->recvs;
 	ep->recvs = r;
 	ep->nconns++;
+	ep->nap_ns = NAP_FIRST;
 	ep->memory += sizeof(*r) + sizeof(*ep->polls) + r->size;
 	*conn = &r->base;
 	return 0;

@@ -39,7 +39,8 @@ struct hk_wire_ops {
 	/* Opens an authenticated stream socket (blocking, TCP_NODELAY) to the peer. Never waits for
 	 * the peer's answer(). */
 	int (*dial)(struct hk_wire *w, int peer, uint32_t tag, int *sock);
-	/* Waits for the peer's dial with the same tag. */
+	/* 1: the peer has dialled with this tag, and *sock is the other end; 0: not yet. Never
+	 * waits, and is cheap to ask again. */
 	int (*answer)(struct hk_wire *w, int peer, uint32_t tag, int *sock);
 };
 struct hk_wire {
@@ -86,9 +87,9 @@ struct hk_transport {
 	/* Whether the rank that published addr can be reached; then its cost. */
 	bool (*reach)(struct hk_endpoint *ep, int peer, const struct hk_addr *addr,
 		      struct hk_cost *cost);
-	/* Makes the sending or receiving half of a connection. All of a plan's sending halves are
-	 * made before its receiving halves: connect_send must not wait for the peer's connect_recv.
-	 */
+	/* Makes the sending or receiving half of a connection. Neither waits for the peer to make
+	 * its half: until then a receiving half has no message, and a sending half takes at least
+	 * as many messages as it has slots. */
 	int (*connect_send)(struct hk_endpoint *ep, int peer, uint32_t channel,
 			    const struct hk_addr *addr, struct hk_send **conn);
 	int (*connect_recv)(struct hk_endpoint *ep, int peer, uint32_t channel,

@@ -169,6 +169,16 @@ int count_fds(void)
 	return n;
 }
 
+int await_dial(struct hk_wire *w, int peer, uint32_t tag, int64_t most_ms, int *sock)
+{
+	int64_t until = now_ms() + most_ms;
+	int rc;
+
+	while (!(rc = w->ops->answer(w, peer, tag, sock)) && now_ms() < until)
+		usleep(500);
+	return rc;
+}
+
 int await_failure(struct hk_boot *b, int64_t ms, const char **text)
 {
 	int64_t until = now_ms() + ms;

@@ -46,6 +46,8 @@ void peers_fork_well(int nranks, void (*body)(struct peer *, struct hk_boot *), 
 /* Processes then pretend to be on hosts of their own. */
 extern bool peers_split_hosts;
 void expect(struct peer *p, bool fine, const char *what);
+/* Asks the wire for peer's dial until it has come, or for most_ms; what the last answer was. */
+int await_dial(struct hk_wire *w, int peer, uint32_t tag, int64_t most_ms, int *sock);
 int64_t now_ms(void);
 /* Open descriptors of this process. */
 int count_fds(void);

@@ -359,7 +359,7 @@ static void crowd_body(struct peer *p, struct hk_boot *b)
 		close(fd);
 	} else {
 		for (int r = 1; r < p->nranks; r++) {
-			expect(p, w->ops->answer(w, r, 1, &sock) == 0, "answer");
+			expect(p, await_dial(w, r, 1, 20000, &sock) == 1, "answer");
 			if (r + 1 < p->nranks)
 				close(sock);
 		}

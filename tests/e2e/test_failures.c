@@ -122,6 +122,28 @@ static void run_other_op(struct rank *r)
 	mismatch(r, 5, hocketInt32, hocketMax);
 }
 
+/* Already the first call differs, when no connection exists yet: that must not take until the
+ * deadline. */
+static void run_first_differs(struct rank *r)
+{
+	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
+	uint64_t x[64] = {0}, y[512];
+	hocketResult_t result;
+	hocketComm_t comm;
+	double start;
+
+	config.timeoutMs = 60000;
+	comm = e2e_init(r, &config);
+	start = now();
+	if (r->rank == 1)
+		result = hocketAllGather(x, y, 3, hocketInt64, comm, NULL);
+	else
+		result = hocketAllReduce(x, y, 5, hocketInt32, hocketSum, comm, NULL);
+	CHECK(result == hocketInvalidUsage || result == hocketRemoteError);
+	CHECK(now() - start < 20);
+	OK(hocketCommDestroy(comm));
+}
+
 static hocketComm_t aborted;
 
 static void *abort_soon(void *arg)
@@ -290,6 +312,7 @@ static const struct scenario scenarios[] = {{"killed", run_killed},
 					    {"other_count", run_other_count},
 					    {"other_type", run_other_type},
 					    {"other_op", run_other_op},
+					    {"first_differs", run_first_differs},
 					    {"abort", run_abort},
 					    {"absent", run_absent},
 					    {"settings", run_settings},
@@ -319,6 +342,10 @@ static void test_mismatch(void **state)
 	e2e_run("other_count", 2, -1);
 	e2e_run("other_type", 3, -1);
 	e2e_run("other_op", 4, -1);
+	setenv("HOCKET_TRANSPORTS", "tcp", 1);
+	e2e_run("first_differs", 2, -1);
+	e2e_run("first_differs", 4, -1);
+	unsetenv("HOCKET_TRANSPORTS");
 }
 
 static void test_abort(void **state)

@@ -25,6 +25,7 @@ void streaming(void **state);
 void flushed_messages_need_no_sender(void **state);
 void wait_keeps_its_timeout(void **state);
 void wait_ends_when_a_message_arrives(void **state);
+void wait_ends_when_a_sender_comes(void **state);
 void wait_ends_when_a_slot_is_free(void **state);
 void close_with_messages_left(void **state);
 void memory_is_reported(void **state);

@@ -122,6 +122,31 @@ void wait_keeps_its_timeout(void **state)
 	world_close(&w);
 }
 
+/* Receives five messages that `sender` sends, sleeping whenever there is none. */
+static void receive_five(struct world *w, struct stream *s, void *(*sender)(void *), void *arg)
+{
+	const char *wrong = NULL;
+	void *failed = NULL;
+	int64_t start = hk_now_ns();
+	bool armed = false;
+	pthread_t other;
+
+	assert_int_equal(pthread_create(&other, NULL, sender, arg), 0);
+	while (s->received < 5 && hk_now_ns() - start < PATIENCE_NS) {
+		int rc = stream_recv(s, &wrong);
+
+		if (rc < 0)
+			break;
+		if (!rc)
+			armed = sleep_in_turn(w->ep[1], armed, PATIENCE_NS);
+	}
+	pthread_join(other, &failed);
+	assert_null(failed);
+	assert_well(wrong);
+	assert_int_equal(s->received, 5);
+	assert_in_range(hk_now_ns() - start, 0, PATIENCE_NS / 4);
+}
+
 static void *send_late(void *arg)
 {
 	const struct timespec nap = {0, 20000000};
@@ -137,30 +162,35 @@ static void *send_late(void *arg)
 /* Whoever waits after "not yet" is woken by what arrives, long before the timeout. */
 void wait_ends_when_a_message_arrives(void **state)
 {
-	const char *wrong = NULL;
-	void *failed = NULL;
-	int64_t start = hk_now_ns();
-	bool armed = false;
 	struct stream *s;
-	pthread_t other;
 	struct world w;
 
 	world_open(&w, transport, &two);
 	s = world_connect(&w, 0, 1, 0);
-	assert_int_equal(pthread_create(&other, NULL, send_late, s), 0);
-	while (s->received < 5 && hk_now_ns() - start < PATIENCE_NS) {
-		int rc = stream_recv(s, &wrong);
+	receive_five(&w, s, send_late, s);
+	world_close(&w);
+}
 
-		if (rc < 0)
-			break;
-		if (!rc)
-			armed = sleep_in_turn(w.ep[1], armed, PATIENCE_NS);
-	}
-	pthread_join(other, &failed);
-	assert_null(failed);
-	assert_well(wrong);
-	assert_int_equal(s->received, 5);
-	assert_in_range(hk_now_ns() - start, 0, PATIENCE_NS / 4);
+static void *connect_late(void *arg)
+{
+	const struct timespec nap = {0, 30000000};
+	struct world *w = arg;
+	struct stream *s = &w->streams[0];
+
+	nanosleep(&nap, NULL);
+	if (transport->connect_send(w->ep[0], 1, 0, &w->addr[1], &s->send))
+		return arg;
+	return send_late(s);
+}
+
+/* Also whoever waits on a connection whose sender has not made its half yet. */
+void wait_ends_when_a_sender_comes(void **state)
+{
+	struct world w;
+
+	world_open(&w, transport, &two);
+	world_connect_recv(&w, 0, 1, 0);
+	receive_five(&w, &w.streams[0], connect_late, &w);
 	world_close(&w);
 }
 

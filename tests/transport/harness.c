@@ -95,6 +95,7 @@ void world_close_rank(struct world *w, int rank)
 {
 	w->transport->close(w->ep[rank]);
 	w->ep[rank] = NULL;
+	test_wires_leave(w->wires, rank);
 	for (struct stream *s = w->streams; s < w->streams + w->nstreams; s++) {
 		if (s->src == rank)
 			s->send = NULL;

@@ -343,6 +343,32 @@ static void sends_before_the_receiver_exists(void **state)
 	world_close(&w);
 }
 
+/* In one thread the receivers can come first, so that none of them can wait for its sender. */
+static void receives_before_the_sender_exists(void **state)
+{
+	const struct world_config config = {.nranks = 4, .slots = 2, .slot_bytes = 4096};
+	const char *wrong = NULL;
+	struct world w;
+
+	world_open(&w, transport, &config);
+	for (int i = 0; i < 4; i++)
+		world_connect_recv(&w, i, (i + 1) % 4, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		struct hk_endpoint *ep = w.ep[w.streams[i].dst];
+
+		assert_int_equal(stream_recv(&w.streams[i], &wrong), 0);
+		transport->arm(ep);
+		assert_int_equal(stream_recv(&w.streams[i], &wrong), 0);
+		transport->wait(ep, 1000000);
+	}
+	for (int i = 3; i >= 0; i--)
+		world_connect_send(&w, i, (i + 1) % 4, 0);
+	assert_well(wrong);
+	assert_well(world_run(&w, 100, ONE_THREAD));
+	assert_well(world_run(&w, 200, THREAD_PER_RANK));
+	world_close(&w);
+}
+
 static const struct CMUnitTest checks[] = {
 	cmocka_unit_test(tables_are_complete),
 	cmocka_unit_test(neighbours_are_reachable),
@@ -357,11 +383,13 @@ static const struct CMUnitTest checks[] = {
 	cmocka_unit_test(channels_are_independent),
 	cmocka_unit_test(four_ranks_all_pairs),
 	cmocka_unit_test(sends_before_the_receiver_exists),
+	cmocka_unit_test(receives_before_the_sender_exists),
 	cmocka_unit_test(ping_pong),
 	cmocka_unit_test(streaming),
 	cmocka_unit_test(flushed_messages_need_no_sender),
 	cmocka_unit_test(wait_keeps_its_timeout),
 	cmocka_unit_test(wait_ends_when_a_message_arrives),
+	cmocka_unit_test(wait_ends_when_a_sender_comes),
 	cmocka_unit_test(wait_ends_when_a_slot_is_free),
 	cmocka_unit_test(close_with_messages_left),
 	cmocka_unit_test(memory_is_reported),

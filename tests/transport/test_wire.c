@@ -64,36 +64,6 @@ static struct parcel **find(struct test_wires *world, int from, int to, uint32_t
 	return *p ? p : NULL;
 }
 
-/* Waits for a parcel; keeps it if it is for anyone. */
-static int collect(struct wire *w, int from, int to, uint32_t tag, int *fd)
-{
-	struct test_wires *world = w->world;
-	struct parcel **p, *taken;
-	struct timespec end;
-	int rc = 0;
-
-	clock_gettime(CLOCK_REALTIME, &end);
-	end.tv_sec += PATIENCE_S;
-	pthread_mutex_lock(&world->lock);
-	while (!(p = find(world, from, to, tag)) && !rc)
-		rc = pthread_cond_timedwait(&world->changed, &world->lock, &end);
-	if (!p) {
-		rc = hk_fail(ETIMEDOUT, "rank %d did not offer tag %#x to rank %d in %d s", from,
-			     tag, w->rank, PATIENCE_S);
-	} else if (to < 0) {
-		*fd = dup((*p)->fd);
-		rc = *fd < 0 ? hk_fail(errno, "cannot duplicate a descriptor") : 0;
-	} else {
-		taken = *p;
-		*fd = taken->fd;
-		*p = taken->next;
-		free(taken);
-		rc = 0;
-	}
-	pthread_mutex_unlock(&world->lock);
-	return rc;
-}
-
 static int wire_publish(struct hk_wire *base, uint32_t tag, int fd)
 {
 	int copy = dup(fd);
@@ -109,7 +79,26 @@ static int wire_publish(struct hk_wire *base, uint32_t tag, int fd)
 
 static int wire_fetch(struct hk_wire *base, int peer, uint32_t tag, int *fd)
 {
-	return collect((struct wire *)base, peer, -1, tag, fd);
+	struct wire *w = (struct wire *)base;
+	struct test_wires *world = w->world;
+	struct parcel **p;
+	struct timespec end;
+	int rc = 0;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += PATIENCE_S;
+	pthread_mutex_lock(&world->lock);
+	while (!(p = find(world, peer, -1, tag)) && !rc)
+		rc = pthread_cond_timedwait(&world->changed, &world->lock, &end);
+	if (p) {
+		*fd = dup((*p)->fd);
+		rc = *fd < 0 ? hk_fail(errno, "cannot duplicate a descriptor") : 0;
+	} else {
+		rc = hk_fail(ETIMEDOUT, "rank %d did not offer tag %#x to rank %d in %d s", peer,
+			     tag, w->rank, PATIENCE_S);
+	}
+	pthread_mutex_unlock(&world->lock);
+	return rc;
 }
 
 /* A connected pair of TCP sockets over loopback. */
@@ -166,8 +155,20 @@ static int wire_dial(struct hk_wire *base, int peer, uint32_t tag, int *sock)
 static int wire_answer(struct hk_wire *base, int peer, uint32_t tag, int *sock)
 {
 	struct wire *w = (struct wire *)base;
+	struct parcel **p, *taken = NULL;
 
-	return collect(w, peer, w->rank, tag, sock);
+	pthread_mutex_lock(&w->world->lock);
+	p = find(w->world, peer, w->rank, tag);
+	if (p) {
+		taken = *p;
+		*p = taken->next;
+	}
+	pthread_mutex_unlock(&w->world->lock);
+	if (!taken)
+		return 0;
+	*sock = taken->fd;
+	free(taken);
+	return 1;
 }
 
 static const struct hk_wire_ops wire_ops = {
@@ -197,6 +198,23 @@ int test_wires_create(int nranks, int sndbuf, int rcvbuf, struct test_wires **wi
 struct hk_wire *test_wires_rank(struct test_wires *wires, int rank)
 {
 	return &wires->ranks[rank].base;
+}
+
+void test_wires_leave(struct test_wires *world, int rank)
+{
+	struct parcel **p = &world->parcels, *gone;
+
+	pthread_mutex_lock(&world->lock);
+	while ((gone = *p)) {
+		if (gone->to != rank) {
+			p = &gone->next;
+			continue;
+		}
+		*p = gone->next;
+		close(gone->fd);
+		free(gone);
+	}
+	pthread_mutex_unlock(&world->lock);
 }
 
 void test_wires_destroy(struct test_wires *world)

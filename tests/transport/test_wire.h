@@ -2,7 +2,7 @@
 /*
  * An hk_wire for ranks inside one process: what the bootstrap does between processes, with a table
  * under a mutex. Sockets are real TCP over loopback; descriptors are duplicated. Any thread may
- * call any rank's wire. A call that waits for a peer gives up after five seconds with -ETIMEDOUT.
+ * call any rank's wire. A fetch gives up after five seconds with -ETIMEDOUT.
  */
 #ifndef HK_TEST_WIRE_H
 #define HK_TEST_WIRE_H
@@ -16,6 +16,8 @@ struct test_wires;
 int test_wires_create(int nranks, int sndbuf, int rcvbuf, struct test_wires **wires);
 /* Valid until destroy. */
 struct hk_wire *test_wires_rank(struct test_wires *wires, int rank);
+/* The rank is gone: closes what it was dialled and has not answered. */
+void test_wires_leave(struct test_wires *wires, int rank);
 /* Closes what nobody answered or fetched; NULL is fine. */
 void test_wires_destroy(struct test_wires *wires);
 
