@@ -15,6 +15,7 @@ struct hk_command {
 extern const struct hk_command hk_command_run;
 extern const struct hk_command hk_command_doctor;
 extern const struct hk_command hk_command_schedule;
+extern const struct hk_command hk_command_topo;
 extern const struct hk_command hk_command_version;
 extern const struct hk_command hk_command_help;
 

@@ -48,6 +48,11 @@ static const struct {
 	[HK_PARAM_HOST_ID] =
 		{"HOCKET_HOST_ID",
 		 "ranks with different texts act as on different hosts (to try network paths)"},
+	[HK_PARAM_TOPO_FILE] =
+		{"HOCKET_TOPO_FILE",
+		 "file that describes the cluster (docs/topology.md), instead of this machine"},
+	[HK_PARAM_TOPO_XML] = {"HOCKET_TOPO_XML",
+			       "hwloc's recording of a machine, instead of looking at this one"},
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
