@@ -43,7 +43,7 @@ static void make_name(const struct builder *b, int host, const char *text, char 
 	name[n] = 0;
 	for (int again = 2; hk_graph_find(b->graph, host, name) >= 0 || !strcmp(name, "host");
 	     again++)
-		snprintf(name + n, 8, "_%d", again);
+		snprintf(name + n, 8, "_%u", (unsigned)again % 1000000);
 }
 
 static int add(struct builder *b, struct hk_vertex *v, const struct hk_rate *uplink, int *vertex)
