@@ -303,6 +303,22 @@ static int check_algos(void)
 	return 0;
 }
 
+/* Ranks of a host are closer to each other than to others. */
+static int lay_out(struct hk_comm *c)
+{
+	int *host = calloc((size_t)c->nranks, sizeof(*host)), err;
+	const int *groups[] = {host};
+
+	if (!host)
+		return hk_fail(ENOMEM, "no memory for the hosts of %d ranks", c->nranks);
+	for (int i = 0; i < c->nranks; i++)
+		while (hk_boot_host(c->boot, host[i]) != hk_boot_host(c->boot, i))
+			host[i]++;
+	err = hk_layout_create(c->nranks, 1, groups, &c->layout);
+	free(host);
+	return err;
+}
+
 static int agree(struct hk_comm *c)
 {
 	size_t n = (size_t)c->nranks;
@@ -340,6 +356,9 @@ static int agree(struct hk_comm *c)
 		for (size_t r = 0; r < n; r++)
 			c->addrs[i * n + r] = records[r].addrs[i];
 	settle(c, &host, crowding(c, records), costs);
+	err = lay_out(c);
+	if (err)
+		goto out;
 	hk_boot_set_timeout(c->boot, c->config.timeout_ns);
 out:
 	free(records);
@@ -410,6 +429,7 @@ void hk_comm_destroy(struct hk_comm *c)
 			c->endpoints[i]->transport->close(c->endpoints[i]);
 	hk_boot_close(c->boot);
 	hk_tables_free(&c->tables);
+	hk_layout_free(c->layout);
 	free(c->addrs);
 	free(c->via);
 	free(c->sends);
