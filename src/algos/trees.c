@@ -9,6 +9,24 @@
  */
 #include "trees.h"
 
+int hk_label_run(const struct hk_problem *p, int label, int end)
+{
+	int rank = hk_label_rank(p, label), n = 1;
+
+	while (label + n < end && hk_label_rank(p, label + n) == rank + n)
+		n++;
+	return n;
+}
+
+uint32_t hk_label_runs(const struct hk_problem *p, int label, int end)
+{
+	uint32_t n = 0;
+
+	for (; label < end; n++)
+		label += hk_label_run(p, label, end);
+	return n;
+}
+
 /* The highest of the labels up to label + below / 2 that exist; -1: none. */
 static int right_child(int n, int label, int below)
 {

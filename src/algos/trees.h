@@ -37,6 +37,23 @@ static inline int hk_binomial_span(int n, int label)
 	return span < n - label ? span : n - label;
 }
 
+/* The most labels that a subtree other than the root's has, for n from 2 on. */
+static inline int hk_binomial_largest(int n)
+{
+	int top = 1 << hk_log2_down((uint32_t)n - 1);
+	int last = hk_binomial_span(n, top);
+
+	return last > top / 2 ? last : top / 2;
+}
+
+/* A gather or scatter along the tree has messages of whole subtrees, which should fit slots. */
+#define HK_BINOMIAL_MOST 2048
+
+/* How many labels from `label` up to `end` belong to consecutive ranks. */
+int hk_label_run(const struct hk_problem *p, int label, int end);
+/* How many such runs there are from `label` up to `end`. */
+uint32_t hk_label_runs(const struct hk_problem *p, int label, int end);
+
 /* A node of a binary tree; -1: none. */
 struct hk_tree {
 	int parent, child[2];

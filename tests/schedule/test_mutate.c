@@ -345,9 +345,16 @@ static void mutate_program(const struct world *w, int rank)
 
 static void mutate_form(const struct hk_algo *algo, int n, unsigned form)
 {
+	struct hk_problem p = {.coll = algo->coll,
+			       .nranks = n,
+			       .root = hk_coll_rooted(algo->coll) ? n / 2 : 0,
+			       .channels = 1 + (form & 1),
+			       .inplace = form & 2};
 	struct world w;
 
-	assert_int_equal(world_build(&w, algo, n, 1 + (form & 1), form & 2, form & 4), 0);
+	if (!algo->accepts(&p))
+		return;
+	assert_int_equal(world_build_problem(&w, algo, &p, form & 4), 0);
 	for (int rank = 0; rank < n; rank++) {
 		snprintf(context, sizeof(context), "%s, %d ranks, form %u, rank %d", algo->name, n,
 			 form, rank);
