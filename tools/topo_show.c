@@ -18,13 +18,13 @@ static const char *s(long n)
 
 static void show_rate(const struct hk_rate *rate, FILE *out)
 {
-	char lanes[24] = "", latency[40];
+	char lanes[40] = "", latency[40];
 
 	if (rate->gen)
-		snprintf(lanes, sizeof(lanes), " %ux%u", rate->gen, rate->width);
-	snprintf(latency, sizeof(latency), rate->ns < 10000 ? "%.0f ns" : "%.3g ns", rate->ns);
-	fprintf(out, "  %s%s %s%.4g GB/s, %s", hk_link_name((enum hk_link_kind)rate->kind), lanes,
-		rate->assumed ? "~" : "", rate->gbs, latency);
+		hk_rate_print(rate, lanes, sizeof(lanes));
+	snprintf(latency, sizeof(latency), rate->ns < 1e6 ? "%.0f ns" : "%.3g ns", rate->ns);
+	fprintf(out, "  %s %s%s%s%.4g GB/s, %s", hk_link_name((enum hk_link_kind)rate->kind), lanes,
+		*lanes ? " " : "", rate->assumed && !*lanes ? "~" : "", rate->gbs, latency);
 }
 
 /* The links of a part that are not its uplink: NVLinks, and cables to switches. */
@@ -192,50 +192,58 @@ static int show_places(const struct hk_graph *g, const struct hk_placement *p, F
 		for (unsigned level = 0; level < p->layout->nlevels; level++)
 			used += snprintf(groups + used, sizeof(groups) - (size_t)used, "%s%d",
 					 level ? " " : "", p->layout->group[level][rank]);
-		fprintf(out, "%5d  %-*s  %-*s  %-8s %5d  %6d  %s\n", rank, wide,
+		fprintf(out, "%5d  %-*s  %-*s  %-8s %5d  %6d%s%s\n", rank, wide,
 			hk_graph_name(g, p->vertex[rank], place, sizeof(place)), wide,
 			p->nic[rank] < 0 ? "-" : hk_graph_name(g, p->nic[rank], nic, sizeof(nic)),
 			p->nic[rank] < 0 ? "-" : hk_reach_name(path.reach), p->tree[rank],
-			p->layout->parent[rank], groups);
+			p->layout->parent[rank], *groups ? "  " : "", groups);
 	}
 	if (p->nranks > MOST_RANKS)
 		fprintf(out, "  ... %d more\n", p->nranks - MOST_RANKS);
 	return err;
 }
 
-/* The widest paths between the first ranks: GB/s, and how far they go. */
-static int show_pairs(const struct hk_graph *g, const struct hk_placement *p, FILE *out)
+/* One number of the widest path between two ranks: GB/s and how far it goes, or ns. */
+static int show_pair(const struct hk_graph *g, int from, int to, bool latency, FILE *out)
+{
+	struct hk_path path = {0};
+	char cell[32];
+	int err = hk_graph_path(g, from, to, HK_PATH_WIDEST, &path, NULL);
+
+	if (err == -ENOENT)
+		snprintf(cell, sizeof(cell), "none");
+	else if (err)
+		return err;
+	else if (path.reach == HK_REACH_SELF)
+		snprintf(cell, sizeof(cell), "-");
+	else if (latency)
+		snprintf(cell, sizeof(cell), "%.0f", path.ns);
+	else
+		snprintf(cell, sizeof(cell), "%.3g%c", path.gbs, "-lpnhe"[path.reach]);
+	fprintf(out, " %6s", cell);
+	return 0;
+}
+
+/* The paths between the first ranks. */
+static int show_pairs(const struct hk_graph *g, const struct hk_placement *p, bool latency,
+		      FILE *out)
 {
 	int n = p->nranks < MOST_PAIRS ? p->nranks : MOST_PAIRS, err = 0;
-	char cell[32];
 
 	if (n < 2)
 		return 0;
-	fprintf(out,
-		"paths between ranks%s: GB/s in one direction by way of n(vlink), p(cie), "
-		"(n)u(ma), h(ost), e(network); ns\n     ",
-		n < p->nranks ? " (the first ones)" : "");
+	fprintf(out, "%s%s\n     ",
+		latency ? "latency of these paths, ns"
+			: "widest path between two ranks, GB/s, and the farthest that it goes: "
+			  "nv(l)ink, (p)cie, (n)uma, (h)ost, n(e)twork",
+		!latency && n < p->nranks ? "; the first ranks" : "");
 	for (int j = 0; j < n; j++)
-		fprintf(out, " %9d", j);
+		fprintf(out, " %6d", j);
 	fputc('\n', out);
 	for (int i = 0; i < n && !err; i++) {
 		fprintf(out, "%5d", i);
-		for (int j = 0; j < n && !err; j++) {
-			struct hk_path path = {0};
-
-			err = hk_graph_path(g, p->vertex[i], p->vertex[j], HK_PATH_WIDEST, &path,
-					    NULL);
-			if (err == -ENOENT) {
-				snprintf(cell, sizeof(cell), "none");
-				err = 0;
-			} else if (path.reach == HK_REACH_SELF) {
-				snprintf(cell, sizeof(cell), "-");
-			} else {
-				snprintf(cell, sizeof(cell), "%.3g%c/%.3g", path.gbs,
-					 "-npuhe"[path.reach], path.ns);
-			}
-			fprintf(out, " %9s", cell);
-		}
+		for (int j = 0; j < n && !err; j++)
+			err = show_pair(g, p->vertex[i], p->vertex[j], latency, out);
 		fputc('\n', out);
 	}
 	return err;
@@ -247,5 +255,7 @@ int hk_topo_show_ranks(const struct hk_graph *g, const struct hk_placement *p, F
 
 	show_groups(p, out);
 	err = show_places(g, p, out);
-	return err ? err : show_pairs(g, p, out);
+	if (!err)
+		err = show_pairs(g, p, false, out);
+	return err ? err : show_pairs(g, p, true, out);
 }

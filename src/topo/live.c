@@ -3,7 +3,8 @@
  * This machine, from hwloc. hwloc writes what it found as XML and the reader of recordings reads
  * it, so that a machine and its recording give the same graph. hwloc's plugins for CUDA, OpenCL and
  * the like are left out: they would start those libraries in the user's process, which takes
- * seconds and memory on the GPUs. NVML's is kept; it only asks.
+ * seconds and memory on the GPUs. So is the one for PCI, since the system's own files tell more to
+ * a user who is not root. NVML's is kept; it only asks.
  */
 #include <errno.h>
 #include <hwloc.h>
@@ -14,7 +15,7 @@
 
 int hk_machine_read_live(struct hk_graph **graph)
 {
-	static const char *const unwanted[] = {"cuda", "opencl", "gl", "levelzero", "rsmi"};
+	static const char *const unwanted[] = {"cuda", "opencl", "gl", "levelzero", "rsmi", "pci"};
 	hwloc_topology_t t;
 	char *xml = NULL;
 	int size = 0, err;

@@ -81,7 +81,8 @@ static void count(struct builder *b)
 		}
 		if (o->type == HK_XML_PCI)
 			hk_machine_classify(b, i);
-		n->holds |= n->wanted;
+		/* NVSwitches hang on PCI only to be managed. */
+		n->holds |= n->wanted && n->wanted != HK_V_NVSWITCH;
 		if (!up)
 			continue;
 		if (n->nnuma) {
@@ -99,10 +100,14 @@ static int add_processors(struct builder *b)
 {
 	const struct hk_xml *x = b->xml;
 	struct hk_rate memory = hk_rate_default(HK_LINK_MEMORY), socket = socket_rate(x);
-	unsigned npackages = 0, nnuma = 0, cores = 0;
+	unsigned npackages = 0, nnuma = 0, cores = 0, all_packages = 0;
 	char name[HK_NAME_MAX + 1];
 	int err = 0;
 
+	for (int i = 0; i < x->nobjects; i++) {
+		cores += x->objects[i].type == HK_XML_CORE;
+		all_packages += x->objects[i].type == HK_XML_PACKAGE;
+	}
 	for (int i = 0; i < x->nobjects && !err; i++) {
 		const struct hk_xml_object *o = &x->objects[i];
 		struct hk_vertex v = {.name = name, .model = o->model};
@@ -116,11 +121,9 @@ static int add_processors(struct builder *b)
 		v.kind = o->type == HK_XML_PACKAGE ? HK_V_PACKAGE : HK_V_NUMA;
 		snprintf(name, sizeof(name), "%s%u", hk_vertex_name((enum hk_vertex_kind)v.kind),
 			 o->type == HK_XML_PACKAGE ? npackages++ : nnuma++);
-		err = add(b, &v, v.parent == 0 && npackages ? &socket : &memory,
+		err = add(b, &v, v.parent == 0 && all_packages > 1 ? &socket : &memory,
 			  &b->notes[i].vertex);
 	}
-	for (int i = 0; i < x->nobjects; i++)
-		cores += x->objects[i].type == HK_XML_CORE;
 	for (int i = 0; i < x->nobjects && !err; i++)
 		if (x->objects[i].type == (cores ? HK_XML_CORE : HK_XML_PU))
 			b->graph->vertices[home_of(b, i)].cores++;

@@ -20,7 +20,7 @@
 /* A name, or a range of names that differ in the number which starts at `at`. */
 struct run {
 	char first[FULL_NAME];
-	int at, digits; /* of the number; at -1: there is but one name so far */
+	int at; /* -1: there is but one name so far */
 	unsigned count;
 	unsigned long from;
 };
@@ -32,20 +32,30 @@ static void run_start(struct run *run, const char *name)
 	run->count = 1;
 }
 
+/* How many digits the number that starts there has; *fixed if it has leading zeros, and so all
+ * numbers of its range must have as many. */
+static int count_digits(const char *number, bool *fixed)
+{
+	int digits = 0;
+
+	while (isdigit((unsigned char)number[digits]))
+		digits++;
+	*fixed = digits > 1 && *number == '0';
+	return digits;
+}
+
 /* Whether name is the next one of the run, by the number that starts at `at` of the first name. */
 static bool follows(const struct run *run, const char *name, int at, unsigned long *from)
 {
 	char next[FULL_NAME + 16];
-	int digits = 0;
+	bool fixed = false;
+	int digits = count_digits(run->first + at, &fixed);
 
-	while (isdigit((unsigned char)run->first[at + digits]))
-		digits++;
-	/* A leading zero means a fixed number of digits: such names are written one by one. */
-	if (digits > 6 || (digits > 1 && run->first[at] == '0'))
+	if (digits > 6)
 		return false;
 	*from = strtoul(run->first + at, NULL, 10);
-	snprintf(next, sizeof(next), "%.*s%lu%s", at, run->first, *from + run->count,
-		 run->first + at + digits);
+	snprintf(next, sizeof(next), "%.*s%0*lu%s", at, run->first, fixed ? digits : 1,
+		 *from + run->count, run->first + at + digits);
 	return !strcmp(next, name);
 }
 
@@ -73,16 +83,15 @@ static bool run_add(struct run *run, const char *name)
 
 static void run_print(const struct run *run, FILE *out)
 {
-	int digits = 0;
+	bool fixed = false;
+	int digits = run->at < 0 ? 0 : count_digits(run->first + run->at, &fixed);
 
-	if (run->at < 0) {
+	if (run->at < 0)
 		fputs(run->first, out);
-		return;
-	}
-	while (isdigit((unsigned char)run->first[run->at + digits]))
-		digits++;
-	fprintf(out, "%.*s[%lu-%lu]%s", run->at, run->first, run->from, run->from + run->count - 1,
-		run->first + run->at + digits);
+	else
+		fprintf(out, "%.*s[%0*lu-%0*lu]%s", run->at, run->first, fixed ? digits : 1,
+			run->from, fixed ? digits : 1, run->from + run->count - 1,
+			run->first + run->at + digits);
 }
 
 static void print_rate(const struct hk_rate *rate, FILE *out)
@@ -152,36 +161,47 @@ static const char *end_name(const struct hk_graph *g, int v, bool inside, char *
 	return text;
 }
 
-/* Links links[i .. ] that can be written as one line: their number. */
-static int print_links_from(const struct hk_graph *g, const int *links, int n, bool inside,
-			    FILE *out)
+/* A link as it is written: the second end is the one that more links share, a switch. */
+struct line {
+	const struct hk_link *link;
+	int near, far;
+};
+
+static int compare_lines(const void *x, const void *y)
 {
-	const struct hk_link *first = &g->links[links[0]];
-	char a[FULL_NAME], b[FULL_NAME];
+	const struct line *p = x, *q = y;
+
+	if (p->far != q->far)
+		return p->far < q->far ? -1 : 1;
+	return p->near < q->near ? -1 : p->near > q->near;
+}
+
+/* Prints as many of lines[0 .. n) as can be written as one: returns their number. */
+static int print_run(const struct hk_graph *g, const struct line *lines, int n, bool inside,
+		     FILE *out)
+{
+	char near[FULL_NAME], far[FULL_NAME];
 	struct run x, y;
 	int taken = 1;
 
-	run_start(&x, end_name(g, first->a, inside, a));
-	run_start(&y, end_name(g, first->b, inside, b));
+	run_start(&x, end_name(g, lines->near, inside, near));
+	run_start(&y, end_name(g, lines->far, inside, far));
 	for (; taken < n; taken++) {
-		const struct hk_link *l = &g->links[links[taken]];
-		bool same_a = l->a == first->a, same_b = l->b == first->b;
+		const struct line *l = &lines[taken];
+		bool same_near = l->near == lines->near, same_far = l->far == lines->far;
+		struct run before = x;
 
-		/* One end stays, the other counts on; or both count on. */
-		if (!same_rate(&l->rate, &first->rate) ||
-		    (taken > 1 && (same_a != (x.count == 1) || same_b != (y.count == 1))))
+		/* One end stays and the other counts on, or both count on. */
+		if (!same_rate(&l->link->rate, &lines->link->rate) ||
+		    (taken > 1 && (same_near != (x.count == 1) || same_far != (y.count == 1))))
 			break;
-		if (!same_a && !same_b) {
-			struct run before = x;
-
-			if (!run_add(&x, end_name(g, l->a, inside, a)))
-				break;
-			if (!run_add(&y, end_name(g, l->b, inside, b))) {
-				x = before;
-				break;
-			}
-		} else if (!run_add(same_a ? &y : &x,
-				    end_name(g, same_a ? l->b : l->a, inside, a))) {
+		/* Not both, if the next one begins a longer run of its own. */
+		if (taken == 1 && !same_near && !same_far && n > 2 && lines[2].far == l->far)
+			break;
+		if (!same_near && !run_add(&x, end_name(g, l->near, inside, near)))
+			break;
+		if (!same_far && !run_add(&y, end_name(g, l->far, inside, far))) {
+			x = before;
 			break;
 		}
 	}
@@ -189,32 +209,35 @@ static int print_links_from(const struct hk_graph *g, const int *links, int n, b
 	run_print(&x, out);
 	fputc(' ', out);
 	run_print(&y, out);
-	print_rate(&first->rate, out);
+	print_rate(&lines->link->rate, out);
 	fputc('\n', out);
 	return taken;
 }
 
-/* Prints the links for which belongs() holds, in order. */
+/* Links inside the host that are no uplinks, which are written with their parts; or, for -1, the
+ * links between hosts and switches. */
 static int print_links(const struct hk_graph *g, int host, FILE *out)
 {
-	int *links = malloc(((size_t)g->nlinks + 1) * sizeof(*links)), n = 0;
+	struct line *lines = malloc(((size_t)g->nlinks + 1) * sizeof(*lines));
+	size_t n = 0;
 
-	if (!links)
+	if (!lines)
 		return hk_fail(ENOMEM, "no memory to print the topology");
 	for (int i = 0; i < g->nlinks; i++) {
-		const struct hk_vertex *a = &g->vertices[g->links[i].a];
-		const struct hk_vertex *b = &g->vertices[g->links[i].b];
+		const struct hk_link *l = &g->links[i];
+		const struct hk_vertex *a = &g->vertices[l->a], *b = &g->vertices[l->b];
 		bool inside = a->host >= 0 && a->host == b->host;
 
-		/* Uplinks are written with their parts. */
-		if (host >= 0 ? inside && a->host == host && b->parent != g->links[i].a &&
-					a->parent != g->links[i].b
-			      : !inside)
-			links[n++] = i;
+		if (host >= 0 ? !inside || a->host != host || b->parent == l->a : inside)
+			continue;
+		lines[n++] = a->kind == HK_V_SWITCH && b->kind != HK_V_SWITCH
+				     ? (struct line){l, l->b, l->a}
+				     : (struct line){l, l->a, l->b};
 	}
-	for (int i = 0; i < n;)
-		i += print_links_from(g, links + i, n - i, host >= 0, out);
-	free(links);
+	qsort(lines, n, sizeof(*lines), compare_lines);
+	for (size_t i = 0; i < n;)
+		i += (size_t)print_run(g, lines + i, (int)(n - i), host >= 0, out);
+	free(lines);
 	return 0;
 }
 
