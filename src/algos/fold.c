@@ -2,11 +2,22 @@
 /* The fold in rank order, for the algorithms that receive every rank's message. See patterns.h. */
 #include "patterns.h"
 
+/* For the step just added: does nothing where it touches more than SCRATCH. */
+static void tell_size(struct hk_builder *b, const struct hk_fold *f)
+{
+	if (f->size)
+		hk_build_size(b, f->lane, f->size);
+}
+
 /* Folds in the message of `from`: the result so far is on the left. */
 static uint32_t fold_message(struct hk_builder *b, const struct hk_fold *f, int from, bool last)
 {
-	return hk_build_recv_reduce(b, f->lane, from, f->acc_buf, f->acc,
-				    last ? HK_OUT : f->acc_buf, last ? f->out : f->acc, 1, 0);
+	uint32_t step =
+		hk_build_recv_reduce(b, f->lane, from, f->acc_buf, f->acc,
+				     last ? HK_OUT : f->acc_buf, last ? f->out : f->acc, 1, 0);
+
+	tell_size(b, f);
+	return step;
 }
 
 uint32_t hk_fold_in_rank_order(struct hk_builder *b, const struct hk_fold *f, int nranks, int rank)
@@ -23,6 +34,7 @@ uint32_t hk_fold_in_rank_order(struct hk_builder *b, const struct hk_fold *f, in
 		next = 2;
 	} else {
 		hk_build_recv(b, f->lane, 0, f->acc_buf, f->acc, 1);
+		tell_size(b, f);
 		for (int i = 1; i < rank; i++)
 			fold_message(b, f, i, false);
 		step = hk_build_reduce(b, f->lane, HK_IN, f->in, f->acc_buf, f->acc, 1, 0);

@@ -79,6 +79,8 @@ struct hk_fold {
 	uint32_t in, out; /* this rank's chunk of IN; chunk of OUT */
 	enum hk_buf acc_buf;
 	uint32_t acc;
+	uint64_t
+		size; /* the size id of acc in SCRATCH, where its number does not tell it; else 0 */
 };
 
 /*
