@@ -323,6 +323,7 @@ void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
 		measure(plan);
 	}
 	plan->active = 0;
+	plan->open = plan->prog->serial && plan->ntiles ? 1 : plan->ntiles;
 	for (uint32_t l = 0; l < plan->nlanes; l++) {
 		struct plan_lane *lane = &plan->lanes[l];
 
@@ -331,4 +332,5 @@ void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
 		lane->tile = lane->nsteps ? 0 : plan->ntiles;
 		plan->active += lane->tile < plan->ntiles;
 	}
+	plan->behind = plan->active;
 }
