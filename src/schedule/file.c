@@ -188,6 +188,17 @@ int hk_schedule_prove(const struct hk_schedule *s, unsigned max_slots, struct hk
 	return 0;
 }
 
+uint32_t hk_schedule_channels(const struct hk_schedule *s)
+{
+	uint32_t most = 0;
+
+	for (int i = 0; i < s->n; i++)
+		for (uint32_t l = 0; l < s->programs[i]->nlanes; l++)
+			if (s->programs[i]->lanes[l].channel >= most)
+				most = s->programs[i]->lanes[l].channel + 1;
+	return most;
+}
+
 uint64_t hk_schedule_bytes(const struct hk_problem *p, uint64_t block)
 {
 	uint64_t in = hk_coll_blocks(p, p->root, HK_IN), out = hk_coll_blocks(p, p->root, HK_OUT);

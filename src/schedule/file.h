@@ -63,6 +63,8 @@ int hk_schedule_load_all(const char *dir, hk_schedule_each *each, void *arg);
 int hk_schedule_prove(const struct hk_schedule *s, unsigned max_slots, struct hk_report *report);
 /* The problem of a call. */
 struct hk_problem hk_schedule_problem(const struct hk_schedule *s, bool inplace);
+/* How many channels its lanes use: one more than the highest. */
+uint32_t hk_schedule_channels(const struct hk_schedule *s);
 /* The size of a call by which min_bytes and max_bytes select: `block` bytes times the ranks where
  * IN or OUT is a block for each rank (all-gather, reduce-scatter, all-to-all, gather, scatter). */
 uint64_t hk_schedule_bytes(const struct hk_problem *p, uint64_t block);

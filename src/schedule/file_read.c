@@ -269,8 +269,7 @@ static int read_lane(struct reader *r, struct hk_assembly *a)
 				  "here lane %u should begin, not %llu", a->prog->nlanes,
 				  (unsigned long long)lane);
 	rc = rc ? rc : hk_scan_need(&r->scan, "channel");
-	rc = rc ? rc
-		: hk_scan_number(&r->scan, "the channel", r->s->problem.channels - 1, &channel);
+	rc = rc ? rc : hk_scan_number(&r->scan, "the channel", HK_FILE_CHANNELS - 1, &channel);
 	rc = rc ? rc : hk_scan_need_end(&r->scan);
 	return rc ? rc : hk_assemble_lane(a, (uint32_t)channel);
 }
