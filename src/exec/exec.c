@@ -197,6 +197,9 @@ static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_
 		store(plan, bypasses(plan, st), dst, received, bytes);
 		break;
 	case HK_COPY:
+		/* In place it may be there already. */
+		if (src == dst && !(plan->call.scalar && st->src_buf == HK_IN))
+			break;
 		copy_piece(plan, st, bypasses(plan, st), s.length, src, dst);
 		break;
 	case HK_REDUCE:
@@ -354,7 +357,7 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
  * has come in, the lanes that keep the peers busy would stand still. */
 static inline int poll_lane(struct hk_plan *plan, struct plan_lane *lane, bool *moved)
 {
-	while (lane->tile < plan->ntiles) {
+	while (lane->tile < plan->open) {
 		const struct plan_step *st = &lane->steps[lane->step];
 		int r = try_step(plan, st, lane->tile);
 
@@ -366,6 +369,10 @@ static inline int poll_lane(struct hk_plan *plan, struct plan_lane *lane, bool *
 			lane->step = 0;
 			if (++lane->tile == plan->ntiles)
 				plan->active--;
+			if (plan->open < plan->ntiles && !--plan->behind) {
+				plan->behind = plan->active;
+				plan->open++;
+			}
 		}
 		if (st->op != HK_SEND)
 			return 0;
@@ -484,7 +491,7 @@ void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
 		const struct hk_endpoint *ep;
 		bool from;
 
-		if (lane->tile >= plan->ntiles)
+		if (lane->tile >= plan->open)
 			continue;
 		st = &lane->steps[lane->step];
 		if (st->ndeps && !deps_passed(st, lane->tile))

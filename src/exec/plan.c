@@ -323,6 +323,7 @@ void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
 		measure(plan);
 	}
 	plan->active = 0;
+	plan->open = plan->prog->serial && plan->ntiles ? 1 : plan->ntiles;
 	for (uint32_t l = 0; l < plan->nlanes; l++) {
 		struct plan_lane *lane = &plan->lanes[l];
 
@@ -333,4 +334,5 @@ void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
 		if (plan->by_steps && lane->tile == plan->ntiles)
 			lane->step = lane->nsteps;
 	}
+	plan->behind = plan->active;
 }

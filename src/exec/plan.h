@@ -55,6 +55,9 @@ struct hk_plan {
 	struct plan_lane *lanes;
 	uint32_t nlanes;
 	uint32_t active; /* lanes not done */
+	uint32_t open; /* tiles that lanes may work on: all; of a serial program, one more each time
+			*/
+	uint32_t behind; /* of a serial program: lanes that have not ended the last open tile */
 	uint32_t period;
 	struct plan_class *classes;
 	/* Where blocks vary, chunks of IN, OUT, and by size id instead of classes. */

@@ -118,15 +118,19 @@ static void free_all(struct hk_check *c)
 	free(c->order);
 }
 
-int hk_check(const struct hk_problem *p, struct hk_program *const *programs, int n,
-	     unsigned max_slots, struct hk_report *report)
+static int check(const struct hk_problem *p, struct hk_program *const *programs, int n,
+		 unsigned max_slots, bool any_order, struct hk_report *report)
 {
 	struct hk_report own;
-	struct hk_check c = {
-		.p = p, .programs = programs, .n = n, .report = report ? report : &own};
+	struct hk_check c = {.p = p,
+			     .programs = programs,
+			     .n = n,
+			     .any_order = any_order,
+			     .report = report ? report : &own};
 	int rc;
 
 	memset(c.report, 0, sizeof(*c.report));
+	c.report->participant = -1;
 	rc = check_problem(p, programs, n, c.report);
 	if (!rc)
 		rc = number_all(&c);
@@ -146,4 +150,16 @@ int hk_check(const struct hk_problem *p, struct hk_program *const *programs, int
 	if (rc)
 		return hk_fail(rc, "no memory to check a schedule of %d participants", n);
 	return 0;
+}
+
+int hk_check(const struct hk_problem *p, struct hk_program *const *programs, int n,
+	     unsigned max_slots, struct hk_report *report)
+{
+	return check(p, programs, n, max_slots, false, report);
+}
+
+int hk_check_any_order(const struct hk_problem *p, struct hk_program *const *programs, int n,
+		       unsigned max_slots, struct hk_report *report)
+{
+	return check(p, programs, n, max_slots, true, report);
 }

@@ -28,6 +28,7 @@ struct hk_check {
 	const struct hk_problem *p;
 	struct hk_program *const *programs;
 	int n;
+	bool any_order; /* ranks may reduce in different orders */
 	struct hk_report *report;
 	uint32_t nlanes, nsteps;
 	uint32_t *lane_base, *step_base; /* [n + 1]: a participant's first lane and step */

@@ -40,6 +40,9 @@ struct here {
 
 static int bad(const struct here *h, const struct hk_step *s, const char *what)
 {
+	h->report->participant = h->prog->rank;
+	h->report->lane = h->lane;
+	h->report->step = h->step;
 	return hk_check_fail(h->report, HK_CHECK_BOUNDS,
 			     "participant %d, lane %u, step %u (%s): %s", h->prog->rank, h->lane,
 			     h->step, hk_op_name(s->op), what);

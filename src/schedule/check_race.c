@@ -13,7 +13,8 @@
  *
  * SCRATCH is shared by successive tiles, so two tiles are scanned for it. More would show nothing
  * new: a step of tile t that is ordered before all of its rivals of tile t + 1 is ordered before
- * those of later tiles by their lanes. IN and OUT belong to one tile, and one is scanned.
+ * those of later tiles by their lanes. IN and OUT belong to one tile, and one is scanned; so does
+ * the SCRATCH of a serial program.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -215,7 +216,7 @@ static int scan_step(struct scan *s, uint32_t lane, unsigned tile)
 	struct epoch now;
 	int rc = 0;
 
-	if (!is_watched(s, lane))
+	if (!is_watched(s, lane) || (tile && s->c->programs[s->c->owner[lane]]->serial))
 		return 0;
 	now = (struct epoch){lane - s->lane0, s->at[lane]};
 	if (does & HK_READS_SRC && (!tile || step->src_buf == HK_SCRATCH))
@@ -232,7 +233,8 @@ static int scan_tiles(struct scan *s, const uint32_t *order, uint32_t norder)
 	int rc = 0;
 
 	for (int i = s->first; i < s->last; i++)
-		if (s->local ? s->c->programs[i]->nchunks[HK_SCRATCH] : s->scratch[i])
+		if (!s->c->programs[i]->serial &&
+		    (s->local ? s->c->programs[i]->nchunks[HK_SCRATCH] : s->scratch[i]))
 			tiles = 2;
 	for (unsigned tile = 0; tile < tiles; tile++)
 		for (uint32_t i = 0; !rc && i < norder; i++)

@@ -14,6 +14,7 @@
  * Lanes run their steps in order, and loop over the tiles of a large call (each tile is the same
  * slice of every chunk). Between lanes of one program only the named dependencies order anything,
  * within the same tile. SCRATCH is one tile long and is reused by every tile; IN and OUT are not.
+ * A program that is `serial` takes its tiles one after the other.
  *
  * Connections. (source, destination, channel) is a FIFO with one sending and one receiving lane:
  * the k-th send meets the k-th recv. One step is one message, whatever its nchunks.
@@ -105,6 +106,9 @@ struct hk_program {
 	uint32_t period;	    /* chunks per block */
 	uint32_t nchunks[HK_NBUFS]; /* chunks in IN, OUT and SCRATCH */
 	uint32_t message_chunks;    /* most chunks in one message, the same in all programs */
+	/* No lane starts a tile before all lanes have ended the one before: then SCRATCH belongs to
+	 * one tile, and what reuses it needs no order of its own. It costs the tiles' overlap. */
+	bool serial;
 };
 
 struct hk_problem {
@@ -203,7 +207,11 @@ int hk_program_dump(const struct hk_program *prog, FILE *out);
 struct hk_report {
 	unsigned slots; /* smallest number of slots per connection that makes progress */
 	uint64_t steps, messages;
-	int phase;	/* hk_check_phase that failed */
+	bool bits_differ; /* ranks reduce in different orders; hk_check refuses it */
+	int phase;	  /* hk_check_phase that failed */
+	/* Where, if a single step is out of bounds (HK_CHECK_BOUNDS): else participant is -1. */
+	int participant;
+	uint32_t lane, step;
 	char text[320]; /* on failure, a sentence that names participant, lane and step */
 };
 enum hk_check_phase {
@@ -224,5 +232,10 @@ enum hk_check_phase {
  */
 int hk_check(const struct hk_problem *p, struct hk_program *const *programs, int n,
 	     unsigned max_slots, struct hk_report *report);
+/* As hk_check, but an all-reduce may add up in an order of its own on each rank: for schedules from
+ * elsewhere. The report says if it does (bits_differ), since the ranks' results may then differ in
+ * their last bits. */
+int hk_check_any_order(const struct hk_problem *p, struct hk_program *const *programs, int n,
+		       unsigned max_slots, struct hk_report *report);
 
 #endif

@@ -8,7 +8,8 @@
  *       1: recv_reduce_copy_send in[2..3] + from 3 -> out[2..3], to 1 (after lane 1 step 0)
  *
  * The operands of a reduction stand in their order: a flipped one has the received operand, or
- * the source, on the left.
+ * the source, on the left. A step that touches SCRATCH alone ends with ` size N` where its size is
+ * not its chunk's number modulo the period. file_read.c reads all this back.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -44,6 +45,17 @@ static void put_operands(FILE *f, const struct hk_step *s, unsigned does)
 	}
 }
 
+/* Of a step that touches SCRATCH alone, unless it is what the chunk's number says. */
+static void put_size(FILE *f, const struct hk_program *prog, const struct hk_step *s)
+{
+	uint32_t chunk = s->src_buf == HK_SCRATCH ? s->src : s->dst;
+
+	if ((s->src_buf == HK_NONE || s->src_buf == HK_SCRATCH) &&
+	    (s->dst_buf == HK_NONE || s->dst_buf == HK_SCRATCH) &&
+	    !(prog->period && s->size == chunk % prog->period))
+		fprintf(f, " size %" PRIu32, s->size);
+}
+
 static void put_step(FILE *f, const struct hk_program *prog, uint32_t number,
 		     const struct hk_step *s)
 {
@@ -55,6 +67,7 @@ static void put_step(FILE *f, const struct hk_program *prog, uint32_t number,
 		fputs(" -> ", f);
 		put_range(f, s->dst_buf, s->dst, s->nchunks);
 	}
+	put_size(f, prog, s);
 	if (does & HK_DOES_SEND)
 		fprintf(f, ", to %d", s->to);
 	for (uint32_t i = 0; i < s->ndeps; i++)
@@ -67,9 +80,9 @@ int hk_program_dump(const struct hk_program *prog, FILE *out)
 {
 	fprintf(out,
 		"program rank %d: period %" PRIu32 ", chunks in %" PRIu32 " out %" PRIu32
-		" scratch %" PRIu32 ", messages of up to %" PRIu32 "\n",
+		" scratch %" PRIu32 ", messages of up to %" PRIu32 "%s\n",
 		prog->rank, prog->period, prog->nchunks[HK_IN], prog->nchunks[HK_OUT],
-		prog->nchunks[HK_SCRATCH], prog->message_chunks);
+		prog->nchunks[HK_SCRATCH], prog->message_chunks, prog->serial ? ", serial" : "");
 	for (uint32_t i = 0; i < prog->nlanes; i++) {
 		const struct hk_lane *l = &prog->lanes[i];
 
