@@ -292,6 +292,14 @@ static int measure_place(struct rank *r, const struct variant *v, int *iters,
 
 /* --- the loops --- */
 
+/* What the library ran; a benchmark may be of what has no algorithms. */
+static void find_algorithm(const struct rank *r, size_t bytes, struct hk_perf_row *row)
+{
+	row->algo = "-";
+	row->channels = 0;
+	hocketCommGetAlgorithm(r->comm, r->job->coll->name, bytes, &row->algo, &row->channels);
+}
+
 static int measure_size(struct rank *r, struct variant *v, size_t bytes, size_t *wrong)
 {
 	const struct hk_perf_collective *coll = r->job->coll;
@@ -313,6 +321,7 @@ static int measure_size(struct rank *r, struct variant *v, size_t bytes, size_t 
 	if (measure_place(r, v, &row.iters, &row.in_place))
 		return -1;
 	*wrong += row.out_of_place.wrong + row.in_place.wrong;
+	find_algorithm(r, v->shape.count * size, &row);
 	if (r->rank == 0)
 		hk_perf_report_row(&r->report, &row);
 	return 0;

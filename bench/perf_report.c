@@ -37,9 +37,9 @@ static void print_header(const struct hk_perf_options *o, const struct hk_launch
 	printf("# %10s  %12s  %8s  %6s  %6s           out-of-place                       in-place"
 	       "\n",
 	       "", "", "", "", "");
-	printf("# %10s  %12s  %8s  %6s  %6s  %7s  %6s  %6s %6s  %7s  %6s  %6s %6s\n", "size",
+	printf("# %10s  %12s  %8s  %6s  %6s  %7s  %6s  %6s %6s  %7s  %6s  %6s %6s  %s\n", "size",
 	       "count", "type", "redop", "root", "time", "algbw", "busbw", "#wrong", "time",
-	       "algbw", "busbw", "#wrong");
+	       "algbw", "busbw", "#wrong", "algo");
 	printf("# %10s  %12s  %8s  %6s  %6s  %7s  %6s  %6s %6s  %7s  %6s  %6s %6s\n", "(B)",
 	       "(elements)", "", "", "", "(us)", "(GB/s)", "(GB/s)", "", "(us)", "(GB/s)", "(GB/s)",
 	       "");
@@ -116,13 +116,17 @@ void hk_perf_report_row(struct hk_perf_report *report, const struct hk_perf_row 
 	printf("%12zu  %12zu  %8s  %6s  %6d", row->bytes, row->count, type, op, -1);
 	print_place(&row->out_of_place, checked);
 	print_place(&row->in_place, checked);
-	printf("\n");
+	if (row->channels > 1)
+		printf("  %s x%d\n", row->algo, row->channels);
+	else
+		printf("  %s\n", row->algo);
 	fflush(stdout);
 	if (report->json) {
 		fprintf(report->json,
 			"%s\n  {\"size\": %zu, \"count\": %zu, \"type\": \"%s\", \"op\": \"%s\", "
-			"\"iters\": %d",
-			report->rows ? "," : "", row->bytes, row->count, type, op, row->iters);
+			"\"iters\": %d, \"algo\": \"%s\", \"channels\": %d",
+			report->rows ? "," : "", row->bytes, row->count, type, op, row->iters,
+			row->algo, row->channels);
 		write_place(report->json, "out_of_place", &row->out_of_place, checked);
 		write_place(report->json, "in_place", &row->in_place, checked);
 		fprintf(report->json, "}");

@@ -18,6 +18,8 @@ struct hk_perf_row {
 	size_t bytes, count;
 	int type, op; /* op -1: none */
 	int iters;
+	const char *algo; /* what the library ran */
+	int channels;
 	struct hk_perf_place out_of_place, in_place;
 };
 

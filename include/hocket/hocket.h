@@ -167,6 +167,14 @@ HOCKET_API hocketResult_t hocketCommCount(const hocketComm_t comm, int *count);
 HOCKET_API hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank);
 /* Bytes that comm occupies in this process now: heap and the touched pages of its connections. */
 HOCKET_API hocketResult_t hocketCommMemory(const hocketComm_t comm, size_t *bytes);
+/* What comm runs, or would run, for a collective of this size: the algorithm's name, as `hocket
+ * schedule` lists it, and how many channels it uses. collective: "all_reduce", "reduce_scatter",
+ * "all_gather" ... bytes: the call's count times the size of an element. *algorithm stays valid; it
+ * is "none" in a group of one rank. channels may be NULL. The same on all ranks; waits for comm's
+ * queued calls, but not for other ranks. hocketInvalidArgument if there is no such collective. */
+HOCKET_API hocketResult_t hocketCommGetAlgorithm(const hocketComm_t comm, const char *collective,
+						 size_t bytes, const char **algorithm,
+						 int *channels);
 
 /* --- reductions with a scalar --- */
 

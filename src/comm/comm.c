@@ -27,11 +27,6 @@ struct rank_record {
 	struct hk_addr addrs[HK_MAX_TRANSPORTS];
 };
 
-/* What the cost model needs, agreed in a second round. */
-struct cost_record {
-	double latency_ns, ns_per_byte;
-};
-
 static uint64_t hash_bytes(uint64_t h, const void *data, size_t n)
 {
 	const uint8_t *p = data;
@@ -187,8 +182,7 @@ static int open_endpoints(struct hk_comm *c, struct rank_record *own)
 	return 0;
 }
 
-static int choose_via(struct hk_comm *c, const struct rank_record *records,
-		      struct cost_record *worst)
+static int choose_via(struct hk_comm *c, const struct rank_record *records)
 {
 	for (int peer = 0; peer < c->nranks; peer++) {
 		unsigned both = records[peer].open & records[c->rank].open, i;
@@ -208,10 +202,6 @@ static int choose_via(struct hk_comm *c, const struct rank_record *records,
 				"the one that would",
 				peer);
 		c->via[peer] = (uint8_t)i;
-		if (cost.latency_ns > worst->latency_ns)
-			worst->latency_ns = cost.latency_ns;
-		if (cost.ns_per_byte > worst->ns_per_byte)
-			worst->ns_per_byte = cost.ns_per_byte;
 	}
 	return 0;
 }
@@ -262,30 +252,16 @@ static double crowding(const struct hk_comm *c, const struct rank_record *record
 	return most;
 }
 
-static void settle(struct hk_comm *c, const struct hk_host *host, double ranks_per_core,
-		   const struct cost_record *costs)
+static void settle(struct hk_comm *c, const struct hk_host *host)
 {
 	int64_t spin_us = hk_param(HK_PARAM_SPIN_US), nt = hk_param(HK_PARAM_NT_BYTES);
-	double latency = 0, per_byte = 0;
 
-	for (int i = 0; i < c->nranks; i++) {
-		latency = costs[i].latency_ns > latency ? costs[i].latency_ns : latency;
-		per_byte = costs[i].ns_per_byte > per_byte ? costs[i].ns_per_byte : per_byte;
-	}
-	c->machine = (struct hk_machine){.latency_ns = latency,
-					 .step_ns = 30,
-					 .copy_ns_per_byte = per_byte,
-					 .reduce_ns_per_byte =
-						 1.5 * per_byte, /* three streams to a copy's two */
-					 .ranks_per_core = ranks_per_core > 1 ? ranks_per_core : 1,
-					 .switch_ns = 1500,
-					 .slot_bytes = c->config.slot_bytes};
 	c->nt_bytes = nt >= 0 ? (size_t)nt : host->l3_bytes ? host->l3_bytes : 32u << 20;
 	c->watch.watch = (struct hk_watch){.failed = watch_failed,
 					   .timeout_ns = c->config.timeout_ns,
-					   .spin_ns = spin_us >= 0	   ? spin_us * 1000
-						      : ranks_per_core > 1 ? 0
-									   : SPIN_NS,
+					   .spin_ns = spin_us >= 0 ? spin_us * 1000
+						      : c->machine.ranks_per_core > 1 ? 0
+										      : SPIN_NS,
 					   .endpoints = c->waits};
 	c->watch.comm = c;
 }
@@ -294,13 +270,7 @@ static int check_algos(void)
 {
 	const char *forced = hk_param_str(HK_PARAM_ALGO);
 
-	if (forced && !hk_algo_find(forced))
-		return hk_fail(
-			EINVAL,
-			"HOCKET_ALGO is '%s', which is no algorithm; `hocket schedule` lists "
-			"them",
-			forced);
-	return 0;
+	return forced ? hk_tune_check_names(forced) : 0;
 }
 
 /* Ranks of a host are closer to each other than to others. */
@@ -323,11 +293,10 @@ static int agree(struct hk_comm *c)
 {
 	size_t n = (size_t)c->nranks;
 	struct rank_record *records = calloc(n, sizeof(*records)), *own;
-	struct cost_record *costs = calloc(n, sizeof(*costs));
 	struct hk_host host;
 	int err = -ENOMEM;
 
-	if (!records || !costs) {
+	if (!records) {
 		hk_fail(ENOMEM, "no memory for the records of %zu ranks", n);
 		goto out;
 	}
@@ -347,22 +316,22 @@ static int agree(struct hk_comm *c)
 	if (!err)
 		err = check_settings(c, records);
 	if (!err)
-		err = choose_via(c, records, &costs[c->rank]);
-	if (!err)
-		err = hk_boot_allgather(c->boot, costs, sizeof(*costs));
+		err = choose_via(c, records);
 	if (err)
 		goto out;
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		for (size_t r = 0; r < n; r++)
 			c->addrs[i * n + r] = records[r].addrs[i];
-	settle(c, &host, crowding(c, records), costs);
 	err = lay_out(c);
 	if (err)
 		goto out;
+	err = hk_comm_agree_costs(c, crowding(c, records));
+	if (err)
+		goto out;
+	settle(c, &host);
 	hk_boot_set_timeout(c->boot, c->config.timeout_ns);
 out:
 	free(records);
-	free(costs);
 	return err;
 }
 
@@ -407,7 +376,7 @@ int hk_comm_create(const uint8_t id[HK_ID_BYTES], int nranks, int rank,
 	}
 	hk_comm_init_means(c);
 	hk_log(HK_LOG_INFO, "rank %d of %d is ready: %.2f ranks per core, latency %.0f ns", rank,
-	       nranks, c->machine.ranks_per_core, c->machine.latency_ns);
+	       nranks, c->machine.ranks_per_core, c->machine.routes[0].latency_ns);
 	*comm = c;
 	return 0;
 }

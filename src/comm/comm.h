@@ -31,7 +31,8 @@
 struct hk_config {
 	int64_t timeout_ns;
 	int64_t init_timeout_ms;
-	uint32_t channels, slots, slot_bytes;
+	uint32_t channels; /* 0: chosen by size */
+	uint32_t slots, slot_bytes;
 };
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config);
 
@@ -87,12 +88,6 @@ struct hk_comm_binder {
 struct hk_tables {
 	struct hk_block *in, *out;
 	size_t *counts; /* by size id */
-};
-
-/* Which algorithm, and how. */
-struct hk_choice {
-	const struct hk_algo *algo;
-	uint32_t channels;
 };
 
 /* A plan that has been made. */
@@ -217,7 +212,17 @@ int hk_comm_fail(struct hk_comm *c, int err);
 int hk_comm_check(struct hk_comm *c);
 size_t hk_comm_memory(const struct hk_comm *c);
 
+/* --- costs.c --- */
+
+/* Fills c->machine from what every rank knows of its host and of its ways to the others: alike on
+ * all ranks. */
+int hk_comm_agree_costs(struct hk_comm *c, double ranks_per_core);
+
 /* --- plans.c --- */
+
+/* What is chosen for blocks of `bytes`. varied: for the v-variant. */
+int hk_comm_choose(struct hk_comm *c, enum hk_coll coll, bool varied, size_t bytes,
+		   struct hk_choice *choice);
 
 /* The plan for an accepted request, from the cache or made now. */
 int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_plan **plan);

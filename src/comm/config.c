@@ -55,7 +55,7 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 				     (long long)slot_bytes);
 	*config = (struct hk_config){.timeout_ns = timeout * 1000000,
 				     .init_timeout_ms = init,
-				     .channels = channels ? (uint32_t)channels : 1,
+				     .channels = (uint32_t)channels,
 				     .slots = (uint32_t)slots,
 				     .slot_bytes = (uint32_t)slot_bytes};
 	return 0;

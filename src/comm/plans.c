@@ -107,33 +107,38 @@ static int make(struct hk_comm *c, const struct hk_problem *p, const struct hk_a
 	err = hk_algo_program(algo, p, c->rank, true, &prog);
 	if (err)
 		return err;
-	hk_log(HK_LOG_INFO, "rank %d runs %s%s", c->rank, algo->name,
-	       p->inplace ? " in place" : "");
+	hk_log(HK_LOG_INFO, "rank %d runs %s, %u channel%s%s", c->rank, algo->name, p->channels,
+	       p->channels == 1 ? "" : "s", p->inplace ? ", in place" : "");
 	return hk_plan_create(p, prog, &c->binder.binder, c->config.slot_bytes, c->nt_bytes, plan);
 }
 
-static int choose(struct hk_comm *c, const struct hk_problem *p, unsigned bucket,
-		  struct hk_choice *choice)
+static unsigned bucket_of(size_t bytes)
 {
+	return bytes > 1 ? 64 - (unsigned)__builtin_clzll(bytes - 1) : 0;
+}
+
+int hk_comm_choose(struct hk_comm *c, enum hk_coll coll, bool varied, size_t bytes,
+		   struct hk_choice *choice)
+{
+	unsigned bucket = bucket_of(bytes);
+	struct hk_choice *known = &c->choices[coll][bucket];
 	/* Which root it is must make no difference, or a table per root would be needed. */
-	struct hk_choice *known = &c->choices[p->coll][bucket];
+	struct hk_problem p = {.coll = coll,
+			       .nranks = c->nranks,
+			       .channels = c->config.channels,
+			       .varied = varied,
+			       .layout = c->layout};
+	int err = 0;
 
 	/* A v-variant asks anew: not every algorithm can do it, and few plans are made. */
-	if (!known->algo || p->varied) {
-		size_t bytes = bucket < 63 ? (size_t)1 << bucket : (size_t)1 << 63;
-
-		*choice = (struct hk_choice){
-			hk_tune_select(&c->machine, p, bytes, hk_param_str(HK_PARAM_ALGO)),
-			p->channels};
-		if (!choice->algo)
-			return hk_fail(ENOTSUP, "no algorithm does %s for %d ranks",
-				       hk_coll_name(p->coll), c->nranks);
-		if (p->varied)
-			return 0;
-		*known = *choice;
-	}
-	*choice = *known;
-	return 0;
+	if (varied)
+		known = choice;
+	if (!known->algo || varied)
+		err = hk_tune_select(&c->machine, &p, (size_t)1 << (bucket < 63 ? bucket : 63),
+				     hk_param_str(HK_PARAM_ALGO), known);
+	if (!err)
+		*choice = *known;
+	return err;
 }
 
 /* The plan of an algorithm, in one form; made if there is none yet. */
@@ -207,8 +212,8 @@ static int add_entry(struct hk_comm *c, uint64_t key, struct hk_plan *plan)
 
 int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_plan **plan)
 {
-	unsigned bucket = req->block > 1 ? 64 - (unsigned)__builtin_clzll(req->block - 1) : 0;
-	struct hk_choice choice;
+	unsigned bucket = bucket_of(req->block);
+	struct hk_choice choice = {0};
 	struct hk_problem p;
 	uint64_t key;
 	uint32_t at;
@@ -232,7 +237,8 @@ int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_plan
 				.inplace = req->inplace,
 				.varied = req->varied,
 				.layout = c->layout};
-	err = choose(c, &p, bucket, &choice);
+	err = hk_comm_choose(c, p.coll, p.varied, (size_t)1 << (bucket < 63 ? bucket : 63),
+			     &choice);
 	if (err)
 		return err;
 	p.channels = choice.channels;

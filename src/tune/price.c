@@ -1,211 +1,162 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The price of a schedule: all programs run abstractly on clocks, one per rank. A step costs a
- * fixed time and a time per byte; a receive also waits for its send plus the latency of the link.
- * Tiles after the first overlap with one another's latency, so they are charged their work only.
+ * The price of a schedule. All programs run abstractly (run.c) for two or three calls, one right
+ * after the other, and the price is what the later ones take: how much of the start of a call
+ * overlaps with the end of the one before is a property of the schedule, and programs call in
+ * loops.
  *
- * It is a model in the manner of LogGP (Alexandrov et al. 1995): good enough to order algorithms,
- * not to predict times. The simulator proper is another reader of the same schedules.
+ * A call of many tiles is run with a few, and with twice as many: the difference is what each
+ * further one adds.
+ *
+ * The costs are those of LogGP (Alexandrov, Ionescu, Schauser, Scheiman 1995), with the overhead
+ * and the gap per byte told apart for the two ends, and with slots, cores and caches besides.
  */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tune.h"
+#include "error.h"
+#include "run.h"
 
-struct lane_clock {
-	uint32_t step;
-	double *done; /* when each step ended */
-};
+#define MANY_STEPS 3000u /* from here on fewer tiles must tell */
+#define SOME_TILES 3u
+#define FEW_TILES  1u
 
-struct message {
-	double at;
-	int from, to;
-	uint32_t channel;
-	struct message *next;
-};
-
-/* FIFOs, hashed by connection; all messages of a run live in one array. */
-struct wires {
-	struct message **heads, **tails;
-	struct message *all;
-	size_t used, buckets;
-};
-
-struct run {
-	const struct hk_machine *m;
-	struct hk_program *const *programs;
-	int n;
-	double chunk_bytes; /* of one chunk in one tile */
-	struct lane_clock **lanes;
-	double *now;  /* each rank's clock */
-	double *work; /* each rank's work without waiting, for the tiles after the first */
-	struct wires wires;
-};
-
-static size_t bucket(const struct run *r, int from, int to, uint32_t channel)
+/* How much of the user's memory is in no cache when a call comes to it: what ranks of a host work
+ * on together, against the cache that they share. */
+static double memory_share(const struct tune_run *r, size_t bytes)
 {
-	uint64_t key = ((uint64_t)(uint32_t)from << 40) ^ ((uint64_t)(uint32_t)to << 16) ^ channel;
+	const struct hk_problem *p = r->p;
+	double blocks = 0, used;
 
-	return (size_t)((key * 0x9e3779b97f4a7c15ull) >> 32) % r->wires.buckets;
+	for (int i = 0; i < p->nranks; i++)
+		blocks += hk_coll_blocks(p, i, HK_IN) + hk_coll_blocks(p, i, HK_OUT);
+	if (p->layout && p->layout->nlevels) {
+		int ngroups = 1;
+
+		for (int i = 0; i < p->nranks; i++)
+			if (p->layout->group[0][i] >= ngroups)
+				ngroups = p->layout->group[0][i] + 1;
+		blocks /= ngroups;
+	}
+	used = blocks * (double)bytes;
+	if (used <= r->m->cache_bytes || r->m->cache_bytes <= 0)
+		return 0;
+	return fmin(1, (used - r->m->cache_bytes) / r->m->cache_bytes);
 }
 
-static void push(struct run *r, int from, int to, uint32_t channel, double at)
+/* Cuts the chunks in tiles, as the executor does; returns how many. */
+static double cut(struct tune_run *r, size_t bytes)
 {
-	size_t b = bucket(r, from, to, channel);
-	struct message *msg = &r->wires.all[r->wires.used++];
+	double chunk = (double)bytes / r->programs[0]->period;
+	double most = (double)r->m->slot_bytes / r->programs[0]->message_chunks;
+	double tiles = fmax(1, ceil(chunk / most));
 
-	*msg = (struct message){at, from, to, channel, NULL};
-	if (r->wires.heads[b])
-		r->wires.tails[b]->next = msg;
+	r->chunk_bytes = chunk / tiles;
+	r->memory_share = memory_share(r, bytes);
+	hk_tune_set_costs(r);
+	return tiles;
+}
+
+/* Walks back along what waited for what, down to the time `from`. */
+static void follow_trail(const struct tune_run *r, double from, double parts[HK_NPRICE_PARTS])
+{
+	uint32_t at = r->last_of_turn;
+
+	while (at != TUNE_NOBODY && r->trail[at].start >= from) {
+		const struct tune_trail *t = &r->trail[at];
+		const struct tune_step *st = &r->steps[t->step];
+		uint32_t part = r->lanes[st->lane].part;
+		bool crowded = r->cores[r->parts[part].core].nparts > 1;
+		double before = t->before == TUNE_NOBODY ? 0 : r->trail[t->before].end;
+
+		hk_tune_step_cost(r, st, parts);
+		parts[t->why] += fmax(0, t->ready - before);
+		parts[crowded ? HK_PRICE_SWITCH : HK_PRICE_MESSAGE] += t->start - t->ready;
+		at = t->before < at ? t->before : TUNE_NOBODY;
+	}
+}
+
+static void fill_parts(const struct tune_run *r, double from, struct hk_price *price)
+{
+	double sum = 0;
+
+	follow_trail(r, from, price->parts);
+	for (unsigned i = 0; i < HK_NPRICE_PARTS; i++)
+		sum += price->parts[i];
+	for (unsigned i = 0; i < HK_NPRICE_PARTS && sum > 0; i++)
+		price->parts[i] *= price->ns / sum;
+}
+
+static int price_row(struct tune_run *r, double tiles, struct hk_price *price)
+{
+	bool many = r->nsteps > MANY_STEPS;
+	uint32_t few = many ? FEW_TILES : SOME_TILES, calls[3];
+	double last, before;
+	int err;
+
+	calls[0] = calls[1] = tiles > 2 * few ? few : (uint32_t)tiles;
+	calls[2] = tiles > 2 * few ? 2 * few : many ? 0 : (uint32_t)tiles;
+	err = hk_tune_go(r, calls, calls[2] ? 3 : 2);
+	if (err)
+		return err;
+	before = r->ends[2 * calls[0] - 1] - r->ends[calls[0] - 1];
+	last = r->ends[r->turns - 1] - r->ends[2 * calls[0] - 1];
+	if (tiles > 2 * few)
+		price->ns = last + (tiles - 2 * few) * (last - before) / few;
 	else
-		r->wires.heads[b] = msg;
-	r->wires.tails[b] = msg;
+		price->ns = calls[2] ? (last + before) / 2 : before;
+	if (r->trail)
+		fill_parts(r, r->ends[calls[0] - 1], price);
+	return 0;
 }
 
-/* The oldest message of the connection, unlinked; NULL if it has not been sent. */
-static struct message *pop(struct run *r, int from, int to, uint32_t channel)
+static int price_one(struct tune_run *r, double tiles, struct hk_price *price)
 {
-	size_t b = bucket(r, from, to, channel);
-	struct message **at = &r->wires.heads[b], *prev = NULL;
+	uint32_t calls = (uint32_t)fmin(tiles, 1e6);
+	int err;
 
-	for (struct message *msg = *at; msg; prev = msg, at = &msg->next, msg = msg->next) {
-		if (msg->from != from || msg->to != to || msg->channel != channel)
-			continue;
-		*at = msg->next;
-		if (r->wires.tails[b] == msg)
-			r->wires.tails[b] = prev;
-		return msg;
-	}
-	return NULL;
+	if (calls < tiles)
+		return hk_fail(E2BIG, "a call of %.0f tiles is too long to watch", tiles);
+	err = hk_tune_go(r, &calls, 1);
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < r->turns; i++)
+		price->ns = fmax(price->ns, r->ends[i]);
+	if (r->trail)
+		fill_parts(r, 0, price);
+	return 0;
 }
 
-static double step_work(const struct run *r, const struct hk_step *st)
+static int alloc_trail(struct tune_run *r, double tiles)
 {
-	unsigned does = hk_op_does[st->op];
-	double bytes = r->chunk_bytes * st->nchunks;
-	double t = 0;
+	double n = r->nsteps * (r->observer ? tiles : 6 * SOME_TILES);
 
-	if (does & (HK_DOES_SEND | HK_DOES_RECV))
-		t += r->m->step_ns;
-	if (does & HK_DOES_REDUCE)
-		t += bytes * r->m->reduce_ns_per_byte;
-	if (does & HK_DOES_SEND)
-		t += bytes * r->m->copy_ns_per_byte;
-	if ((does & HK_WRITES_DST) && !((does & HK_DOES_REDUCE) && !(does & HK_DOES_SEND)))
-		t += bytes * r->m->copy_ns_per_byte;
-	return t * r->m->ranks_per_core;
+	r->most_trail = n < 1e7 ? (uint32_t)n + 1 : 10000000;
+	r->trail = malloc(r->most_trail * sizeof(*r->trail));
+	return r->trail ? 0 : hk_fail(ENOMEM, "no memory to follow %u steps", r->most_trail);
 }
 
-/* Runs one step of a lane if it can. */
-static bool advance(struct run *r, int rank, uint32_t l)
+int hk_tune_price(const struct hk_machine *m, const struct hk_problem *p,
+		  struct hk_program *const *programs, int n, size_t bytes, bool parts,
+		  struct hk_price_observer *observer, struct hk_price *price)
 {
-	const struct hk_program *prog = r->programs[rank];
-	const struct hk_lane *lane = &prog->lanes[l];
-	struct lane_clock *clock = &r->lanes[rank][l];
-	const struct hk_step *st = &prog->steps[lane->first + clock->step];
-	unsigned does = hk_op_does[st->op];
-	double start = r->now[rank], work = step_work(r, st);
+	struct tune_run r = {
+		.m = m, .p = p, .programs = programs, .nparts = (uint32_t)n, .observer = observer};
+	struct hk_price result = {0};
+	double tiles;
+	int err = hk_tune_load(&r);
 
-	for (uint32_t i = 0; i < st->ndeps; i++) {
-		const struct hk_dep *d = &prog->deps[st->dep + i];
-
-		if (r->lanes[rank][d->lane].step <= d->step)
-			return false;
-		start = fmax(start, r->lanes[rank][d->lane].done[d->step]);
+	if (!err) {
+		tiles = cut(&r, bytes);
+		err = parts ? alloc_trail(&r, tiles) : 0;
+		if (!err)
+			err = observer ? price_one(&r, tiles, &result)
+				       : price_row(&r, tiles, &result);
 	}
-	if (does & HK_DOES_RECV) {
-		struct message *msg = pop(r, st->from, rank, lane->channel);
-
-		if (!msg)
-			return false;
-		if (msg->at > start) /* it had to wait: then another rank has the core */
-			start = msg->at + (r->m->ranks_per_core > 1 ? r->m->switch_ns : 0);
-	}
-	r->now[rank] = start + work;
-	r->work[rank] += work;
-	clock->done[clock->step++] = r->now[rank];
-	if (does & HK_DOES_SEND)
-		push(r, rank, st->to, lane->channel, r->now[rank] + r->m->latency_ns);
-	return true;
-}
-
-static void run_all(struct run *r)
-{
-	bool moved = true;
-
-	while (moved) {
-		moved = false;
-		for (int rank = 0; rank < r->n; rank++)
-			for (uint32_t l = 0; l < r->programs[rank]->nlanes; l++)
-				while (r->lanes[rank][l].step <
-					       r->programs[rank]->lanes[l].nsteps &&
-				       advance(r, rank, l))
-					moved = true;
-	}
-}
-
-static void run_free(struct run *r)
-{
-	for (int i = 0; r->lanes && i < r->n; i++) {
-		for (uint32_t l = 0; r->lanes[i] && l < r->programs[i]->nlanes; l++)
-			free(r->lanes[i][l].done);
-		free(r->lanes[i]);
-	}
-	free(r->lanes);
-	free(r->now);
-	free(r->work);
-	free(r->wires.heads);
-	free(r->wires.tails);
-	free(r->wires.all);
-}
-
-static int run_init(struct run *r)
-{
-	size_t steps = 1;
-
-	r->lanes = calloc((size_t)r->n, sizeof(*r->lanes));
-	r->now = calloc((size_t)r->n, sizeof(*r->now));
-	r->work = calloc((size_t)r->n, sizeof(*r->work));
-	if (!r->lanes || !r->now || !r->work)
-		return -ENOMEM;
-	for (int i = 0; i < r->n; i++) {
-		const struct hk_program *prog = r->programs[i];
-
-		steps += prog->nsteps;
-		r->lanes[i] = calloc(prog->nlanes + 1, sizeof(**r->lanes));
-		if (!r->lanes[i])
-			return -ENOMEM;
-		for (uint32_t l = 0; l < prog->nlanes; l++) {
-			r->lanes[i][l].done = calloc(prog->lanes[l].nsteps + 1, sizeof(double));
-			if (!r->lanes[i][l].done)
-				return -ENOMEM;
-		}
-	}
-	r->wires.buckets = steps;
-	r->wires.heads = calloc(steps, sizeof(*r->wires.heads));
-	r->wires.tails = calloc(steps, sizeof(*r->wires.tails));
-	r->wires.all = calloc(steps, sizeof(*r->wires.all));
-	return r->wires.heads && r->wires.tails && r->wires.all ? 0 : -ENOMEM;
-}
-
-double hk_tune_price(const struct hk_machine *m, struct hk_program *const *programs, int n,
-		     size_t bytes)
-{
-	struct run r = {.m = m, .programs = programs, .n = n};
-	double chunk = (double)bytes / programs[0]->period;
-	double most = (double)m->slot_bytes / programs[0]->message_chunks;
-	double tiles = fmax(1, ceil(chunk / most)), price = 0;
-
-	r.chunk_bytes = chunk / tiles;
-	if (run_init(&r) == 0) {
-		run_all(&r);
-		for (int i = 0; i < n; i++)
-			price = fmax(price, r.now[i] + (tiles - 1) * r.work[i]);
-	} else {
-		price = INFINITY;
-	}
-	run_free(&r);
-	return price;
+	hk_tune_unload(&r);
+	if (!err)
+		*price = result;
+	return err;
 }

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tells users which algorithm a communicator runs for a size. */
+#include <errno.h>
+#include <string.h>
+
+#include "comm.h"
+
+static int find_coll(const char *name, enum hk_coll *coll)
+{
+	for (unsigned i = 0; name && i < HK_NCOLLS; i++) {
+		if (i == HK_POINT_TO_POINT || strcmp(name, hk_coll_name((enum hk_coll)i)) != 0)
+			continue;
+		*coll = (enum hk_coll)i;
+		return 0;
+	}
+	return hk_fail_quiet(EINVAL,
+			     "hocketCommGetAlgorithm: '%s' is no collective; `hocket schedule` "
+			     "lists them beside the algorithms",
+			     name ? name : "NULL");
+}
+
+static int get_algorithm(struct hk_comm *c, const char *collective, size_t bytes,
+			 const char **algorithm, int *channels)
+{
+	struct hk_choice choice = {0};
+	enum hk_coll coll = HK_ALL_REDUCE;
+	int err = find_coll(collective, &coll);
+
+	if (err)
+		return err;
+	if (c->nranks == 1) {
+		*algorithm = "none";
+		if (channels)
+			*channels = 0;
+		return 0;
+	}
+	hk_comm_quiesce(c); /* a queued call may be choosing at this moment */
+	err = hk_comm_choose(c, coll, false, bytes, &choice);
+	if (err)
+		return err;
+	*algorithm = choice.algo->name;
+	if (channels)
+		*channels = (int)choice.channels;
+	return 0;
+}
+
+hocketResult_t hocketCommGetAlgorithm(const hocketComm_t comm, const char *collective, size_t bytes,
+				      const char **algorithm, int *channels)
+{
+	struct hk_comm *c;
+	int err;
+
+	if (!algorithm)
+		return hk_result(
+			hk_fail_quiet(EINVAL, "hocketCommGetAlgorithm: algorithm is NULL"));
+	c = hk_handle_enter(comm);
+	if (!c)
+		return hocketInvalidArgument;
+	err = get_algorithm(c, collective, bytes, algorithm, channels);
+	hk_handle_leave(comm);
+	return hk_result(err);
+}
