@@ -34,6 +34,41 @@ void hk_auth_key(const struct hk_boot_id *id, struct hk_boot_key *key)
 	sodium_memzero(&st, sizeof(st));
 }
 
+void hk_auth_group_key(const struct hk_boot_key *keys, uint32_t count, struct hk_boot_key *key)
+{
+	static const char label[] = "hocket group of ids 1";
+	crypto_generichash_state st;
+	uint8_t n[4];
+
+	for (unsigned i = 0; i < sizeof(n); i++)
+		n[i] = (uint8_t)(count >> (8 * i));
+	crypto_generichash_init(&st, keys[0].bytes, sizeof(keys[0].bytes), sizeof(key->bytes));
+	crypto_generichash_update(&st, (const uint8_t *)label, sizeof(label));
+	crypto_generichash_update(&st, n, sizeof(n));
+	for (uint32_t i = 0; i < count; i++)
+		crypto_generichash_update(&st, keys[i].bytes, sizeof(keys[i].bytes));
+	crypto_generichash_final(&st, key->bytes, sizeof(key->bytes));
+	sodium_memzero(&st, sizeof(st));
+}
+
+void hk_auth_split_key(const struct hk_boot_key *parent, uint32_t op, uint32_t color,
+		       struct hk_boot_key *key)
+{
+	static const char label[] = "hocket split 1";
+	crypto_generichash_state st;
+	uint8_t which[8];
+
+	for (unsigned i = 0; i < 4; i++) {
+		which[i] = (uint8_t)(op >> (8 * i));
+		which[4 + i] = (uint8_t)(color >> (8 * i));
+	}
+	crypto_generichash_init(&st, parent->bytes, sizeof(parent->bytes), sizeof(key->bytes));
+	crypto_generichash_update(&st, (const uint8_t *)label, sizeof(label));
+	crypto_generichash_update(&st, which, sizeof(which));
+	crypto_generichash_final(&st, key->bytes, sizeof(key->bytes));
+	sodium_memzero(&st, sizeof(st));
+}
+
 /* Labels have eight bytes. nonce: the server's, NULL before there is one. */
 static void mac(const struct hk_boot_key *k, const char label[8], const uint8_t *hello,
 		const uint8_t *nonce, uint8_t *out, size_t bytes)

@@ -9,7 +9,10 @@
  *   hello     "HKb1" | purpose 4 | src 4 | dst 4 | nranks 4 | tag 4 | timeout_ms 4 | nonce 32
  *   head      payload length 4 | type 4
  *   contact   host identity 8 | address slots 4 * 19 | name of the Unix socket 16
+ *   join      contact | the ranks that the id serves: first 4 | count 4
  *   partners  count 4 | contacts
+ *   choice    color 4 | key 4
+ *   offer     code 4 | contact, zeroes unless the code is 0
  *   data      op 4 | bytes per entry 4 | round 4 | 0 0 0 0 | offset 8 | table bytes
  *   notice    kind 4 | rank 4 | code 4
  *   refusal   code 4 | sentence
@@ -192,6 +195,63 @@ int hk_boot_parse_contact(const uint8_t *p, size_t n, struct hk_contact *c)
 		return -HK_EWIRE;
 	get_bytes(&p, got.local, sizeof(got.local));
 	*c = got;
+	return 0;
+}
+
+void hk_boot_format_join(const struct hk_join *j, uint8_t out[HK_JOIN_BYTES])
+{
+	uint8_t *p = out + HK_CONTACT_BYTES;
+
+	hk_boot_format_contact(&j->contact, out);
+	put(put(p, j->part.first, 4), j->part.count, 4);
+}
+
+int hk_boot_parse_join(const uint8_t *p, size_t n, uint32_t nranks, struct hk_join *j)
+{
+	struct hk_join got;
+
+	if (n != HK_JOIN_BYTES || hk_boot_parse_contact(p, HK_CONTACT_BYTES, &got.contact))
+		return -HK_EWIRE;
+	p += HK_CONTACT_BYTES;
+	got.part.first = (uint32_t)get(&p, 4);
+	got.part.count = (uint32_t)get(&p, 4);
+	if (got.part.first >= nranks || !got.part.count || got.part.count > nranks - got.part.first)
+		return -HK_EWIRE;
+	*j = got;
+	return 0;
+}
+
+void hk_boot_format_choice(const struct hk_choice *c, uint8_t out[HK_CHOICE_BYTES])
+{
+	put(put(out, (uint32_t)c->color, 4), (uint32_t)c->key, 4);
+}
+
+void hk_boot_parse_choice(const uint8_t p[HK_CHOICE_BYTES], struct hk_choice *c)
+{
+	c->color = (int32_t)(uint32_t)get(&p, 4);
+	c->key = (int32_t)(uint32_t)get(&p, 4);
+}
+
+void hk_boot_format_offer(const struct hk_offer *o, uint8_t out[HK_OFFER_BYTES])
+{
+	memset(out, 0, HK_OFFER_BYTES);
+	put(out, (uint32_t)o->code, 4);
+	if (!o->code)
+		hk_boot_format_contact(&o->contact, out + 4);
+}
+
+int hk_boot_parse_offer(const uint8_t *p, size_t n, struct hk_offer *o)
+{
+	struct hk_offer got = {0};
+
+	if (n != HK_OFFER_BYTES)
+		return -HK_EWIRE;
+	got.code = (int32_t)(uint32_t)get(&p, 4);
+	if (got.code > 0 || got.code < -4095)
+		return -HK_EWIRE;
+	if (!got.code && hk_boot_parse_contact(p, HK_CONTACT_BYTES, &got.contact))
+		return -HK_EWIRE;
+	*o = got;
 	return 0;
 }
 

@@ -29,7 +29,7 @@ struct exchange {
 	uint64_t total; /* their bytes */
 	uint64_t sent, received;
 	bool all_sent, all_received; /* an empty stream is one empty frame */
-	int64_t deadline;
+	int64_t timeout_ns, deadline;
 };
 
 /* The place in the table of byte `at` of the stream whose first entry is that of rank `first`;
@@ -193,11 +193,11 @@ static int fail_round(struct exchange *x, int err)
 		return hk_fail(err,
 			       "rank %u waited %.1f s for rank %u to take its data: is it "
 			       "stopped?",
-			       x->b->rank, (double)x->b->timeout_ns / 1e9, above);
+			       x->b->rank, (double)x->timeout_ns / 1e9, above);
 	return hk_fail(err,
 		       "rank %u waited %.1f s for rank %u to pass on the data of %s: did all ranks "
 		       "make this call?",
-		       x->b->rank, (double)x->b->timeout_ns / 1e9, below, names);
+		       x->b->rank, (double)x->timeout_ns / 1e9, below, names);
 }
 
 static int run_round(struct exchange *x)
@@ -216,9 +216,9 @@ static int run_round(struct exchange *x)
 	}
 }
 
-static int gather(struct hk_boot *b, void *table, size_t bytes)
+int hk_boot_gather(struct hk_boot *b, void *table, size_t bytes, int64_t timeout_ns)
 {
-	int64_t deadline = hk_now_ns() + b->timeout_ns;
+	int64_t deadline = hk_now_ns() + timeout_ns;
 
 	if (bytes > HK_BOOT_MAX_ENTRY)
 		return hk_fail(EINVAL, "start-up exchanges take at most %u bytes per rank, not %zu",
@@ -238,6 +238,7 @@ static int gather(struct hk_boot *b, void *table, size_t bytes)
 				     .round = k,
 				     .count = count,
 				     .total = (uint64_t)count * bytes,
+				     .timeout_ns = timeout_ns,
 				     .deadline = deadline};
 
 		b->ring_error = run_round(&x);
@@ -249,10 +250,10 @@ static int gather(struct hk_boot *b, void *table, size_t bytes)
 
 int hk_boot_allgather(struct hk_boot *b, void *table, size_t bytes)
 {
-	return gather(b, table, bytes);
+	return hk_boot_gather(b, table, bytes, b->timeout_ns);
 }
 
 int hk_boot_barrier(struct hk_boot *b)
 {
-	return gather(b, NULL, 0);
+	return hk_boot_gather(b, NULL, 0, b->timeout_ns);
 }

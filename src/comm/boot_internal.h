@@ -10,10 +10,12 @@
  *   boot_door.c     the accepting half of the handshake, for many strangers at once
  *   boot_dial.c     the dialling half, over several addresses at once
  *   boot_root.c     the root thread that introduces the ranks to each other
+ *   boot_join.c     a rank's visits to the roots
  *   boot_watch.c    the failure state, and the connections that notice and spread failures
  *   boot_service.c  the service thread of a communicator
  *   boot_gather.c   all-gather and barrier
  *   boot_wire.c     publish, fetch, dial and answer
+ *   boot_split.c    smaller groups out of a group, without a root
  *   bootstrap.c     opening and closing
  *
  * A connection starts with three messages. C dials, S accepts, K is derived from the id's secret:
@@ -70,8 +72,30 @@ struct hk_contact {
 };
 #define HK_CONTACT_BYTES (8 + HK_BOOT_ADDRS * HK_ADDR_SLOT + HK_BOOT_LOCAL)
 
+/* The ranks that one of several unique ids serves: first to first + count - 1. */
+struct hk_part {
+	uint32_t first, count;
+};
+/* A rank at a root: of the root's part, or one of another part that has partners in it. */
+struct hk_join {
+	struct hk_contact contact;
+	struct hk_part part;
+};
+#define HK_JOIN_BYTES (HK_CONTACT_BYTES + 8)
+
+/* Of a split: what a rank wants; and then where the new group's rank listens, or why it can't. */
+struct hk_choice {
+	int32_t color, key;
+};
+#define HK_CHOICE_BYTES 8
+struct hk_offer {
+	int32_t code; /* negative */
+	struct hk_contact contact;
+};
+#define HK_OFFER_BYTES (4 + HK_CONTACT_BYTES)
+
 enum hk_purpose {
-	HK_FOR_JOIN = 1, /* to the root */
+	HK_FOR_JOIN = 1, /* to a root */
 	HK_FOR_RING,	 /* all-gather data, one direction; tag is the round */
 	HK_FOR_WATCH,	 /* goodbyes and notices, both directions */
 	HK_FOR_DIAL,
@@ -132,6 +156,13 @@ void hk_boot_format_head(uint32_t type, uint32_t len, uint8_t out[HK_FRAME_HEAD]
 int hk_boot_parse_head(const uint8_t *p, size_t n, uint32_t max, uint32_t *type, uint32_t *len);
 void hk_boot_format_contact(const struct hk_contact *c, uint8_t out[HK_CONTACT_BYTES]);
 int hk_boot_parse_contact(const uint8_t *p, size_t n, struct hk_contact *c);
+void hk_boot_format_join(const struct hk_join *j, uint8_t out[HK_JOIN_BYTES]);
+/* The part lies within nranks. */
+int hk_boot_parse_join(const uint8_t *p, size_t n, uint32_t nranks, struct hk_join *j);
+void hk_boot_format_choice(const struct hk_choice *c, uint8_t out[HK_CHOICE_BYTES]);
+void hk_boot_parse_choice(const uint8_t p[HK_CHOICE_BYTES], struct hk_choice *c);
+void hk_boot_format_offer(const struct hk_offer *o, uint8_t out[HK_OFFER_BYTES]);
+int hk_boot_parse_offer(const uint8_t *p, size_t n, struct hk_offer *o);
 uint32_t hk_boot_format_partners(const struct hk_contact *const *list, unsigned count,
 				 uint8_t out[HK_PARTNERS_BYTES]);
 int hk_boot_parse_partners(const uint8_t *p, size_t n, unsigned expected,
@@ -162,7 +193,13 @@ struct hk_session {
 };
 
 int hk_auth_init(void);
+/* The key of one id: of its root, and of the group if it is the only one. */
 void hk_auth_key(const struct hk_boot_id *id, struct hk_boot_key *key);
+/* The key of a group with several ids, from the keys of all of them, in order. */
+void hk_auth_group_key(const struct hk_boot_key *keys, uint32_t count, struct hk_boot_key *key);
+/* The key of a group that split off in the all-gather number op. */
+void hk_auth_split_key(const struct hk_boot_key *parent, uint32_t op, uint32_t color,
+		       struct hk_boot_key *key);
 /* Fills the nonce too. */
 void hk_auth_hello(const struct hk_boot_key *k, struct hk_hello *h, uint8_t out[HK_HELLO_BYTES]);
 bool hk_auth_check_hello(const struct hk_boot_key *k, const uint8_t hello[HK_HELLO_BYTES]);
@@ -393,15 +430,26 @@ int hk_service_adopt(struct hk_service *sv, uint32_t peer, const struct hk_sessi
 void hk_service_wake(struct hk_service *sv);
 size_t hk_service_memory(struct hk_service *sv);
 
-/* --- bootstrap.c, boot_gather.c, boot_wire.c --- */
+/* --- bootstrap.c, boot_join.c, boot_split.c, boot_gather.c, boot_wire.c --- */
+
+/* A root that a rank has to visit. */
+struct hk_visit {
+	struct hk_boot_key key;
+	struct hk_boot_addr addr[HK_BOOT_ADDRS];
+	struct hk_part part;
+};
 
 struct hk_boot {
 	struct hk_wire wire;
 	uint32_t rank, nranks, rounds;
 	int64_t timeout_ns;
+	int64_t deadline; /* of joining */
 	struct hk_boot_key key;
 	uint64_t host;
-	struct hk_contact *contacts; /* of all ranks, once gathered */
+	struct hk_contact self;
+	struct hk_contact *contacts; /* of the partners above, then of all ranks */
+	struct hk_visit *visits;     /* until joined; NULL if the contacts are known */
+	unsigned nvisits;
 	struct hk_session out[HK_BOOT_MAX_ROUNDS], in[HK_BOOT_MAX_ROUNDS];
 	struct hk_writer tx;
 	struct hk_reader rx;
@@ -409,6 +457,21 @@ struct hk_boot {
 	int ring_error; /* sticky: a round was left half done */
 	struct hk_service service;
 };
+/* A boot without visits and without a key. */
+int hk_boot_alloc(uint32_t nranks, uint32_t rank, int64_t timeout_ms, struct hk_boot **out);
+/* Frees one whose service does not run; NULL is fine. */
+void hk_boot_free(struct hk_boot *b);
+/* Starts the service; then self is known. */
+int hk_boot_start(struct hk_boot *b);
+/* The lowest count of rounds with 2^rounds >= nranks. */
+uint32_t hk_boot_rounds(uint32_t nranks);
+/* Part `index` of nranks ranks in nparts parts: the longer ones, by one rank, come first. */
+struct hk_part hk_boot_part(uint32_t nranks, uint32_t nparts, uint32_t index);
+/* Finds out which roots to visit, and the group's key. */
+int hk_boot_prepare_visits(struct hk_boot *b, const uint8_t *ids, uint32_t nids);
+/* Visits them: then the contacts of the partners above are known. */
+int hk_boot_visit(struct hk_boot *b);
+int hk_boot_gather(struct hk_boot *b, void *table, size_t bytes, int64_t timeout_ns);
 /* The rank at distance 2^round, upwards and downwards. */
 uint32_t hk_boot_above(const struct hk_boot *b, unsigned round);
 uint32_t hk_boot_below(const struct hk_boot *b, unsigned round);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The root: a thread in the process that made the unique id. Every rank joins it with the addresses
- * where it listens; when all have come, each gets those of the ranks at distance 1, 2, 4 ... above
- * it, and the root is done. One poll loop serves all, so that no rank waits for another one's
- * network, let alone for a stranger's.
+ * The root: a thread in the process that made the unique id. The ranks that the id serves (all, or
+ * one of several parts) take their seats here, with the addresses where they listen; ranks of other
+ * parts come as askers, if they have partners in this one. When all seats are taken, everyone gets
+ * the addresses of its partners here, the ranks at distance 1, 2, 4 ... above it, and the root is
+ * done when all the askers that it expects have come. One poll loop serves all, so that no rank
+ * waits for another one's network, let alone for a stranger's.
  *
- * The first to join says how many ranks there are. When a waiting rank's deadline comes, everyone
- * who waits learns which ranks never came. A rank that goes away while it waits gives its seat
- * back. After either end the root stays a moment, to tell latecomers what happened.
+ * The first to join says how many ranks there are, and which of them the id serves. Who
+ * contradicts, or takes a seat that is taken, ends it for all: they are told at once what is wrong.
+ * When a waiting rank's deadline comes, everyone who waits learns which ranks never came. A rank
+ * that goes away while it waits gives its seat back. After any end the root stays a moment, to tell
+ * latecomers what happened.
  */
 #include <errno.h>
 #include <sodium.h>
@@ -36,9 +40,10 @@ struct member {
 	uint32_t rank, nranks, timeout_ms;
 	int64_t deadline; /* of the stage */
 	unsigned slot;
-	struct hk_contact contact;
+	bool asks; /* SEATED without a seat */
+	struct hk_join join;
 	struct hk_reader reader;
-	uint8_t in[HK_CONTACT_BYTES + HK_FRAME_OVER];
+	uint8_t in[HK_JOIN_BYTES + HK_FRAME_OVER];
 	struct hk_writer writer;
 	uint8_t out[HK_CONTROL_MAX + HK_FRAME_OVER];
 };
@@ -49,11 +54,17 @@ struct root {
 	struct hk_pollset polls;
 	struct member **members;
 	unsigned nmembers, cap;
-	struct member **seats; /* by rank; NULL until the first joined */
-	uint32_t nranks, taken;
-	bool ended;
-	int64_t deadline;	/* ended: close then. Else: give up then if nobody waits */
-	char why[HK_BOOT_TEXT]; /* ended: for latecomers */
+	uint32_t nranks; /* 0 until the first joined */
+	struct hk_part part;
+	struct member **seats;	/* of the part */
+	uint32_t taken, askers; /* members that are SEATED */
+	bool ended, complete;
+	struct hk_contact *contacts; /* complete: those of the part */
+	uint8_t *expected;	     /* complete: by rank, the askers that have not come ... */
+	uint32_t nexpected;	     /* ... and how many */
+	int64_t latest;		     /* of the members' deadlines */
+	int64_t deadline;	     /* ended: close then. Else: give up then if nobody waits */
+	char why[HK_BOOT_TEXT];	     /* ended: for latecomers */
 };
 
 static void send_last(struct member *m, uint32_t type, const void *payload, uint32_t len)
@@ -86,35 +97,81 @@ static void end(struct root *root, int64_t linger)
 	root->deadline = hk_now_ns() + linger;
 }
 
-/* The lowest round count with 2^rounds >= nranks. */
-static unsigned rounds_of(uint32_t nranks)
+static bool serves(const struct root *root, uint32_t rank)
 {
-	unsigned rounds = 0;
-
-	while ((uint64_t)1 << rounds < nranks)
-		rounds++;
-	return rounds;
+	return rank >= root->part.first && rank - root->part.first < root->part.count;
 }
 
-/* Everyone is here: introduce them to each other. */
+/* The contacts of rank's partners that have their seats here; how many. */
+static unsigned find_partners(const struct root *root, uint32_t rank,
+			      const struct hk_contact *list[HK_BOOT_MAX_ROUNDS])
+{
+	unsigned count = 0;
+
+	for (uint64_t distance = 1; distance < root->nranks; distance *= 2) {
+		uint32_t partner = (uint32_t)((rank + distance) % root->nranks);
+
+		if (serves(root, partner))
+			list[count++] = &root->contacts[partner - root->part.first];
+	}
+	return count;
+}
+
+static void tell_partners(struct root *root, struct member *m)
+{
+	const struct hk_contact *list[HK_BOOT_MAX_ROUNDS];
+	uint8_t payload[HK_PARTNERS_BYTES];
+	unsigned count = find_partners(root, m->rank, list);
+
+	send_last(m, HK_FRAME_PARTNERS, payload, hk_boot_format_partners(list, count, payload));
+	if (m->asks && root->expected[m->rank]) {
+		root->expected[m->rank] = 0;
+		root->nexpected--;
+	}
+	if (!root->nexpected)
+		end(root, LINGER_NS);
+}
+
+/* Everyone who waits gets the same answer. */
+static void dismiss_all(struct root *root, int code, struct member *last)
+{
+	for (unsigned i = 0; i < root->nmembers; i++)
+		if (root->members[i]->stage == SEATED || root->members[i] == last)
+			refuse(root->members[i], code, "%s", root->why);
+	root->taken = root->askers = 0;
+	end(root, FAIL_LINGER_NS);
+}
+
+/* All seats are taken: introduce the ranks to each other, and to those who asked. */
 static void introduce(struct root *root)
 {
-	unsigned rounds = rounds_of(root->nranks);
+	const struct hk_contact *list[HK_BOOT_MAX_ROUNDS];
 
+	root->contacts = calloc(root->part.count, sizeof(*root->contacts));
+	root->expected = calloc(root->nranks, 1);
+	if (!root->contacts || !root->expected) {
+		snprintf(root->why, sizeof(root->why), "the root has no memory for %u ranks",
+			 root->nranks);
+		dismiss_all(root, -ENOMEM, NULL);
+		return;
+	}
+	for (uint32_t i = 0; i < root->part.count; i++)
+		root->contacts[i] = root->seats[i]->join.contact;
 	for (uint32_t r = 0; r < root->nranks; r++) {
-		const struct hk_contact *list[HK_BOOT_MAX_ROUNDS];
-		uint8_t payload[HK_PARTNERS_BYTES];
-
-		for (unsigned k = 0; k < rounds; k++)
-			list[k] = &root->seats[(r + ((uint64_t)1 << k)) % root->nranks]->contact;
-		send_last(root->seats[r], HK_FRAME_PARTNERS, payload,
-			  hk_boot_format_partners(list, rounds, payload));
+		root->expected[r] = !serves(root, r) && find_partners(root, r, list);
+		root->nexpected += root->expected[r];
 	}
 	snprintf(root->why, sizeof(root->why),
 		 "all %u ranks of this unique id have joined already: a second process was "
 		 "started with the same rank, or the id was used twice",
-		 root->nranks);
-	end(root, LINGER_NS);
+		 root->part.count);
+	root->complete = true;
+	/* Askers are expected until this. */
+	end(root, root->latest - hk_now_ns());
+	for (unsigned i = 0; i < root->nmembers; i++)
+		if (root->members[i]->stage == SEATED)
+			tell_partners(root, root->members[i]);
+	root->taken = root->askers = 0;
 }
 
 /* A rank's deadline has come: without it the group cannot be, so tell all. */
@@ -123,58 +180,111 @@ static void give_up(struct root *root)
 	uint8_t *missing = calloc(root->nranks, 1);
 	char names[160] = "some ranks";
 
-	for (uint32_t r = 0; missing && r < root->nranks; r++)
-		missing[r] = !root->seats[r];
+	for (uint32_t i = 0; missing && i < root->part.count; i++)
+		missing[root->part.first + i] = !root->seats[i];
 	if (missing)
 		hk_boot_print_ranks(missing, root->nranks, names, sizeof(names));
 	free(missing);
 	snprintf(root->why, sizeof(root->why),
 		 "%s never came (%u of %u are here): were they started, with this unique id, and "
 		 "can their hosts reach the root? HOCKET_INIT_TIMEOUT_MS sets the deadline",
-		 names, root->taken, root->nranks);
-	for (uint32_t r = 0; r < root->nranks; r++)
-		if (root->seats[r])
-			refuse(root->seats[r], -ETIMEDOUT, "%s", root->why);
-	end(root, FAIL_LINGER_NS);
+		 names, root->taken, root->part.count);
+	dismiss_all(root, -ETIMEDOUT, NULL);
+}
+
+/* The first member of all says what the group is. */
+static int found(struct root *root, const struct member *m)
+{
+	free(root->seats);
+	root->seats = calloc(m->join.part.count, sizeof(struct member *));
+	if (!root->seats)
+		return -ENOMEM;
+	root->nranks = m->nranks;
+	root->part = m->join.part;
+	root->latest = 0;
+	return 0;
+}
+
+/* Whether the member means the same group as those before it; else text says what differs. */
+static bool agrees(const struct root *root, const struct member *m, char text[HK_BOOT_TEXT])
+{
+	const struct hk_part *theirs = &m->join.part, *ours = &root->part;
+
+	if (m->nranks != root->nranks)
+		snprintf(text, HK_BOOT_TEXT,
+			 "rank %u was started with %u ranks, but the ranks before it with %u: all "
+			 "must pass the same number",
+			 m->rank, m->nranks, root->nranks);
+	else if (theirs->first != ours->first || theirs->count != ours->count)
+		snprintf(
+			text, HK_BOOT_TEXT,
+			"for rank %u this unique id serves %u ranks from rank %u on, for the ranks "
+			"before it %u from rank %u on: all must pass the same ids in the same "
+			"order",
+			m->rank, theirs->count, theirs->first, ours->count, ours->first);
+	else
+		return true;
+	return false;
+}
+
+/* Why the member cannot be let in, told to all who would have to do with it. */
+static bool is_wrong(struct root *root, struct member *m)
+{
+	char text[HK_BOOT_TEXT];
+
+	if (!agrees(root, m, text)) {
+		if (root->complete) {
+			refuse(m, -HK_EUSAGE, "%s", text);
+			return true;
+		}
+		memcpy(root->why, text, sizeof(text));
+	} else if (!root->complete && !m->asks && root->seats[m->rank - root->part.first]) {
+		snprintf(root->why, sizeof(root->why),
+			 "rank %u of %u has joined already: two processes were started with the "
+			 "same rank",
+			 m->rank, m->nranks);
+	} else {
+		return false;
+	}
+	dismiss_all(root, -HK_EUSAGE, m);
+	return true;
+}
+
+static void take_seat(struct root *root, struct member *m)
+{
+	m->stage = SEATED;
+	/* Early enough for the sentence to arrive before the rank's own deadline. */
+	m->deadline = hk_now_ns() + m->timeout_ms * HK_BOOT_MS -
+		      (m->timeout_ms < 2000 ? m->timeout_ms / 8 : 250) * HK_BOOT_MS;
+	if (m->deadline > root->latest)
+		root->latest = m->deadline;
+	if (m->asks) {
+		root->askers++;
+		return;
+	}
+	root->seats[m->rank - root->part.first] = m;
+	if (++root->taken == root->part.count)
+		introduce(root);
 }
 
 /* The member has said where it listens: give it its seat, or say why not. */
 static void seat(struct root *root, struct member *m)
 {
-	if (root->ended) {
+	const struct hk_part *part = &m->join.part;
+
+	m->asks = m->rank < part->first || m->rank - part->first >= part->count;
+	if (root->ended && !root->complete)
 		refuse(m, -HK_EUSAGE, "%s", root->why);
+	else if (!root->ended && !root->taken && !root->askers && found(root, m))
+		refuse(m, -ENOMEM, "the root has no memory for %u ranks", m->nranks);
+	else if (is_wrong(root, m))
 		return;
-	}
-	if (!root->taken) {
-		free(root->seats);
-		root->seats = calloc(m->nranks, sizeof(struct member *));
-		root->nranks = root->seats ? m->nranks : 0;
-		if (!root->seats) {
-			refuse(m, -ENOMEM, "the root has no memory for %u ranks", m->nranks);
-			return;
-		}
-	}
-	if (m->nranks != root->nranks) {
-		refuse(m, -EINVAL,
-		       "rank %u was started with %u ranks, but the ranks before it with %u: all "
-		       "must pass the same number",
-		       m->rank, m->nranks, root->nranks);
-		return;
-	}
-	if (root->seats[m->rank]) {
-		refuse(m, -EINVAL,
-		       "rank %u of %u has joined already: two processes were started with the "
-		       "same rank",
-		       m->rank, m->nranks);
-		return;
-	}
-	root->seats[m->rank] = m;
-	m->stage = SEATED;
-	/* Early enough for the sentence to arrive before the rank's own deadline. */
-	m->deadline = hk_now_ns() + m->timeout_ms * HK_BOOT_MS -
-		      (m->timeout_ms < 2000 ? m->timeout_ms / 8 : 250) * HK_BOOT_MS;
-	if (++root->taken == root->nranks)
-		introduce(root);
+	else if (!root->complete)
+		take_seat(root, m);
+	else if (m->asks)
+		tell_partners(root, m);
+	else
+		refuse(m, -HK_EUSAGE, "%s", root->why);
 }
 
 static void admit(struct root *root, const struct hk_guest *g)
@@ -211,9 +321,12 @@ static void forget(struct root *root, unsigned i)
 {
 	struct member *m = root->members[i];
 
-	if (m->stage == SEATED) {
+	if (m->stage == SEATED)
 		hk_log(HK_LOG_INFO, "rank %u went away before all had come", m->rank);
-		root->seats[m->rank] = NULL;
+	if (m->stage == SEATED && m->asks)
+		root->askers--;
+	if (m->stage == SEATED && !m->asks) {
+		root->seats[m->rank - root->part.first] = NULL;
 		root->taken--;
 	}
 	hk_session_close(&m->session);
@@ -238,7 +351,7 @@ static bool work_member(struct root *root, struct member *m, short got)
 		return true;
 	/* A seated rank has nothing to say: it went away, or makes no sense. */
 	if (n < 0 || m->stage == SEATED || f.type != HK_FRAME_JOIN ||
-	    hk_boot_parse_contact(f.payload, f.len, &m->contact))
+	    hk_boot_parse_join(f.payload, f.len, m->nranks, &m->join))
 		return false;
 	seat(root, m);
 	return true;
@@ -248,7 +361,7 @@ static int64_t next_deadline(const struct root *root)
 {
 	int64_t next = hk_door_deadline(&root->door);
 
-	if ((root->ended || !root->taken) && root->deadline < next)
+	if ((root->ended || !(root->taken + root->askers)) && root->deadline < next)
 		next = root->deadline;
 	for (unsigned i = 0; i < root->nmembers; i++)
 		if (root->members[i]->deadline < next)
@@ -305,6 +418,8 @@ static void *run(void *arg)
 	hk_door_close(&root->door);
 	free(root->members);
 	free(root->seats);
+	free(root->contacts);
+	free(root->expected);
 	free(root->polls.fds);
 	sodium_memzero(&root->key, sizeof(root->key));
 	free(root);

@@ -8,12 +8,16 @@
  * before anything else is believed. All lengths from the wire are bounded; every wait has a
  * deadline, and its error names the ranks that are missing.
  *
+ * Several ids make several roots, each for a part of the ranks; a rank asks the roots of other
+ * parts for its partners there. A group that exists splits without any root.
+ *
  * A service thread per communicator accepts later connections (fetch and dial of the transports,
  * see hk_wire), watches the control connections for peers that die, and passes on aborts.
  */
 #ifndef HK_COMM_BOOTSTRAP_H
 #define HK_COMM_BOOTSTRAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,15 +25,31 @@
 
 #define HK_ID_BYTES 128
 
-/* Makes an id and starts the root thread that serves it in this process (it ends when the n ranks
+/* Makes an id and starts the root thread that serves it in this process (it ends when its ranks
  * are served, or at the init deadline). */
 int hk_boot_unique_id(uint8_t id[HK_ID_BYTES]);
 
 struct hk_boot;
 
-/* Joins; returns when all nranks are connected. timeout_ms <= 0: HOCKET_INIT_TIMEOUT_MS. */
+/* Begins: checks the ids (one after the other, 1 to nranks of them, equal on all ranks), listens
+ * and starts the service thread; waits for nobody. Then hk_boot_join. timeout_ms, for all of
+ * joining, <= 0: HOCKET_INIT_TIMEOUT_MS. */
+int hk_boot_new(const uint8_t *ids, int nids, int nranks, int rank, int64_t timeout_ms,
+		struct hk_boot **boot);
+/* Begins smaller groups: all ranks of parent call it, in the same order. Those with the same color
+ * (>= 0) become one, in the order of their keys, and of their old ranks where keys are equal; a
+ * rank with color -1 gets NULL. Ends when all have called. A failure here is one of parent's, and
+ * *ours is false; or only of this group, and *ours is true. */
+int hk_boot_split(struct hk_boot *parent, int color, int key, int64_t timeout_ms,
+		  struct hk_boot **boot, bool *ours);
+/* Returns when all are connected. hk_boot_abort in another thread ends it. After a failure, abort
+ * and close. */
+int hk_boot_join(struct hk_boot *b);
+/* new and join. */
 int hk_boot_open(const uint8_t id[HK_ID_BYTES], int nranks, int rank, int64_t timeout_ms,
 		 struct hk_boot **boot);
+int hk_boot_rank(const struct hk_boot *b);
+int hk_boot_nranks(const struct hk_boot *b);
 /* In place: table has nranks entries of `bytes` (at most 64 KiB each), entry `rank` is filled.
  * All ranks must call it in the same order. */
 int hk_boot_allgather(struct hk_boot *b, void *table, size_t bytes);

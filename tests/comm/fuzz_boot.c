@@ -42,6 +42,21 @@ static void try_contact(const uint8_t *p, size_t n)
 	check(!memcmp(out, p, sizeof(out)));
 }
 
+static void try_join(const uint8_t *p, size_t n)
+{
+	uint8_t out[HK_JOIN_BYTES];
+	struct hk_offer offer;
+	struct hk_join j;
+
+	if (!hk_boot_parse_join(p, n, 1000, &j)) {
+		check(j.part.count && j.part.first + j.part.count <= 1000);
+		hk_boot_format_join(&j, out);
+		check(!memcmp(out, p, sizeof(out)));
+	}
+	if (!hk_boot_parse_offer(p, n, &offer))
+		check(offer.code <= 0);
+}
+
 static void try_small(const uint8_t *p, size_t n)
 {
 	struct hk_refusal refusal;
@@ -67,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 
 	if (n < 2)
 		return 0;
-	switch (p[0] % 5) {
+	switch (p[0] % 6) {
 	case 0:
 		try_hello(p + 1, n - 1);
 		break;
@@ -78,6 +93,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		try_small(p + 1, n - 1);
 		break;
 	case 3:
+		try_join(p + 1, n - 1);
+		break;
+	case 4:
 		hk_boot_parse_partners(p + 2, n - 2, p[1], partners);
 		break;
 	default:

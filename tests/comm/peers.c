@@ -59,6 +59,39 @@ void peers_init(struct peer *peers, int nranks, void (*body)(struct peer *, stru
 	peers_fresh_id(peers, nranks);
 }
 
+void peers_init_parts(struct peer *peers, int nranks, int nids,
+		      void (*body)(struct peer *, struct hk_boot *))
+{
+	static uint8_t ids[MOST_PEERS][MOST_PEERS][HK_ID_BYTES];
+
+	peers_init(peers, nranks, body);
+	for (int i = 0; i < nids; i++)
+		assert_int_equal(hk_boot_unique_id(ids[0][i]), 0);
+	for (int r = 0; r < nranks; r++) {
+		if (r)
+			memcpy(ids[r], ids[0], sizeof(ids[r]));
+		peers[r].nids = nids;
+		peers[r].ids = &ids[r][0][0];
+	}
+}
+
+static int join(struct peer *p, struct hk_boot **b)
+{
+	int err;
+
+	if (!p->nids)
+		return hk_boot_open(p->id, p->nranks, p->rank, p->timeout_ms, b);
+	err = hk_boot_new(p->ids, p->nids, p->nranks, p->rank, p->timeout_ms, b);
+	if (err)
+		return err;
+	err = hk_boot_join(*b);
+	if (err) {
+		hk_boot_abort(*b, err);
+		hk_boot_close(*b);
+	}
+	return err;
+}
+
 static void *run(void *arg)
 {
 	struct peer *p = arg;
@@ -67,7 +100,7 @@ static void *run(void *arg)
 
 	usleep(p->delay_ms * 1000);
 	began = now_ms();
-	p->err = hk_boot_open(p->id, p->nranks, p->rank, p->timeout_ms, &b);
+	p->err = join(p, &b);
 	p->took_ms = now_ms() - began;
 	if (p->err) {
 		snprintf(p->text, sizeof(p->text), "%s", hk_last_error());

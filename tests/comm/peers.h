@@ -17,6 +17,8 @@ enum { MOST_PEERS = 16 };
 struct peer {
 	int rank, nranks;
 	uint8_t id[HK_ID_BYTES];
+	int nids;     /* 0: id; else these many instead */
+	uint8_t *ids; /* static memory */
 	int64_t timeout_ms;
 	unsigned delay_ms;				 /* before opening */
 	void (*body)(struct peer *p, struct hk_boot *b); /* NULL: open and close only */
@@ -35,6 +37,9 @@ void peers_environment(void);
 /* nranks peers that share a fresh id. */
 void peers_init(struct peer *peers, int nranks, void (*body)(struct peer *, struct hk_boot *));
 void peers_fresh_id(struct peer *peers, int count);
+/* nranks peers that share nids fresh ids, of which each has a copy, until the next such call. */
+void peers_init_parts(struct peer *peers, int nranks, int nids,
+		      void (*body)(struct peer *, struct hk_boot *));
 /* Runs them all in threads and waits. */
 void peers_run(struct peer *peers, int count);
 /* Runs and asserts that all opened and nothing was wrong. */

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "boot_internal.h"
 #include "error.h"
 #include "peers.h"
 
@@ -111,6 +112,7 @@ static void absent_body(struct peer *p, struct hk_boot *b)
 	expect(p, hk_boot_barrier(b) == -ETIMEDOUT, "deadline");
 	expect(p, now_ms() - began < 1400, "in time");
 	expect(p, strstr(hk_last_error(), "3") != NULL, "names the missing rank");
+	usleep(200000); /* a goodbye must not come before the others' deadlines */
 }
 
 static void test_allgather_deadline(void **state)
@@ -245,15 +247,18 @@ static void test_missing_ranks(void **state)
 	assert_true(peers[5].took_ms < 2000);
 }
 
-/* peers[count - 1] is odd; the last of the good ones comes after it. */
-static void run_with_odd(struct peer *peers, int count)
+/* peers[count - 1] is odd; the last of the good ones comes after it. All are told at once. */
+static void run_with_odd(struct peer *peers, int count, const char *words)
 {
 	peers[count - 1].delay_ms = 50;
 	peers[count - 2].delay_ms = 200;
 	peers_run(peers, count);
-	for (int i = 0; i < count - 1; i++)
-		assert_string_equal(peers[i].text, "");
-	assert_true(peers[count - 1].took_ms < 2000);
+	for (int i = 0; i < count; i++) {
+		assert_int_equal(peers[i].err, -HK_EUSAGE);
+		if (!strstr(peers[i].text, words))
+			fail_msg("'%s' does not say '%s'", peers[i].text, words);
+		assert_true(peers[i].took_ms < 2000);
+	}
 }
 
 static void test_odd_number_of_ranks(void **state)
@@ -264,10 +269,7 @@ static void test_odd_number_of_ranks(void **state)
 	for (int i = 0; i < 3; i++)
 		peers[i].nranks = 3;
 	peers[3].rank = 2;
-	run_with_odd(peers, 4);
-	assert_int_equal(peers[3].err, -EINVAL);
-	assert_non_null(
-		strstr(peers[3].text, "started with 4 ranks, but the ranks before it with 3"));
+	run_with_odd(peers, 4, "rank 2 was started with 4 ranks, but the ranks before it with 3");
 }
 
 static void test_duplicate_rank(void **state)
@@ -278,9 +280,165 @@ static void test_duplicate_rank(void **state)
 	for (int i = 0; i < 4; i++)
 		peers[i].nranks = 3;
 	peers[3].rank = 1;
-	run_with_odd(peers, 4);
-	assert_int_equal(peers[3].err, -EINVAL);
-	assert_non_null(strstr(peers[3].text, "rank 1 of 3 has joined already"));
+	run_with_odd(peers, 4, "rank 1 of 3 has joined already");
+}
+
+/* --- several roots --- */
+
+static void test_parts(void **state)
+{
+	static const uint32_t sizes[][2] = {{1, 1}, {2, 1},  {2, 2},	  {7, 3},      {16, 5},
+					    {9, 9}, {64, 7}, {1000, 999}, {65536, 255}};
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		uint32_t n = sizes[i][0], parts = sizes[i][1], next = 0;
+
+		for (uint32_t p = 0; p < parts; p++) {
+			struct hk_part part = hk_boot_part(n, parts, p);
+
+			assert_int_equal(part.first, next);
+			assert_in_range(part.count, n / parts, n / parts + 1);
+			next += part.count;
+		}
+		assert_int_equal(next, n);
+	}
+}
+
+static void test_several_roots(void **state)
+{
+	static const int sizes[][2] = {{2, 2}, {3, 2},	{5, 5},	 {8, 3},
+				       {9, 4}, {16, 1}, {16, 7}, {16, 16}};
+	struct peer peers[MOST_PEERS];
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		peers_init_parts(peers, sizes[i][0], sizes[i][1], gather_body);
+		/* One part may be complete long before the others. */
+		peers[sizes[i][0] - 1].delay_ms = 30;
+		peers_run_well(peers, sizes[i][0]);
+	}
+}
+
+static void test_several_roots_missing(void **state)
+{
+	struct peer peers[8];
+
+	peers_init_parts(peers, 8, 4, NULL);
+	for (int i = 0; i < 8; i++)
+		peers[i].timeout_ms = 800;
+	peers_run(peers, 7); /* 7, of the last part, does not come */
+	for (int i = 0; i < 7; i++) {
+		assert_int_not_equal(peers[i].err, 0);
+		assert_true(peers[i].took_ms < 4000);
+	}
+	assert_non_null(strstr(peers[6].text, "rank 7 never came (1 of 2 are here)"));
+	/* Ranks of other parts hear it from that root too, or from a rank that did. */
+	for (int i = 0; i < 6; i++)
+		assert_true(strstr(peers[i].text, "rank 7 never came") ||
+			    strstr(peers[i].text, "gave up"));
+}
+
+/* Ids that are not the same for all, or in another order. */
+static void test_several_roots_differ(void **state)
+{
+	struct peer peers[6];
+	uint8_t one[HK_ID_BYTES];
+
+	peers_init_parts(peers, 6, 2, NULL);
+	memcpy(one, peers[5].ids, HK_ID_BYTES);
+	memcpy(peers[5].ids, peers[5].ids + HK_ID_BYTES, HK_ID_BYTES);
+	memcpy(peers[5].ids + HK_ID_BYTES, one, HK_ID_BYTES);
+	peers[5].delay_ms = 50;
+	for (int i = 0; i < 6; i++)
+		peers[i].timeout_ms = 3000;
+	peers_run(peers, 6);
+	for (int i = 0; i < 6; i++)
+		assert_int_not_equal(peers[i].err, 0);
+	assert_int_equal(peers[5].err, -HK_EUSAGE);
+	assert_non_null(strstr(peers[5].text, "the same ids in the same order"));
+}
+
+/* --- split --- */
+
+/* Of nine ranks: 0 to 7 in colors by parity, in reverse order; 8 in none. */
+static void split_body(struct peer *p, struct hk_boot *b)
+{
+	for (int round = 0; round < 3; round++) {
+		int color = p->rank == 8 ? -1 : p->rank % 2, table[4] = {-1, -1, -1, -1};
+		struct hk_boot *part = NULL;
+		bool ours = false;
+
+		expect(p, hk_boot_split(b, color, -(p->rank / 4), 20000, &part, &ours) == 0,
+		       "split");
+		/* The parent is in use meanwhile. */
+		gather_once(p, b, 100, (unsigned)round);
+		expect(p, (part == NULL) == (p->rank == 8), "a part for whoever has a color");
+		if (!part)
+			continue;
+		expect(p, hk_boot_join(part) == 0, "join");
+		/* Keys: ranks 4 to 7 first, and old ranks in order where keys are equal. */
+		expect(p, hk_boot_nranks(part) == 4, "size of the part");
+		expect(p, hk_boot_rank(part) == (p->rank / 4 ? 0 : 2) + p->rank % 4 / 2, "rank");
+		table[hk_boot_rank(part)] = p->rank;
+		expect(p, hk_boot_allgather(part, table, sizeof(int)) == 0, "all-gather of a part");
+		for (int i = 0; i < 4; i++)
+			expect(p, table[i] == (i < 2 ? 4 : 0) + i % 2 * 2 + color,
+			       "order of the part");
+		hk_boot_close(part);
+	}
+}
+
+static void test_split(void **state)
+{
+	struct peer peers[9];
+
+	peers_init(peers, 9, split_body);
+	peers_run_well(peers, 9);
+}
+
+/* A part outlives its parent. */
+static void outlive_body(struct peer *p, struct hk_boot *b)
+{
+	bool ours;
+
+	expect(p, hk_boot_split(b, 0, p->rank, 20000, &p->boot, &ours) == 0, "split");
+	expect(p, hk_boot_join(p->boot) == 0, "join");
+}
+
+static void test_split_outlives(void **state)
+{
+	struct peer peers[3], again[3];
+
+	peers_init(peers, 3, outlive_body);
+	peers_run_well(peers, 3);
+	peers_init(again, 3, NULL);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(hk_boot_failed(peers[i].boot, NULL), 0);
+	for (int i = 0; i < 3; i++)
+		hk_boot_close(peers[i].boot);
+}
+
+static void absent_split_body(struct peer *p, struct hk_boot *b)
+{
+	struct hk_boot *part = NULL;
+	bool ours = true;
+
+	if (p->rank == 3) {
+		usleep(1000000);
+		return;
+	}
+	expect(p, hk_boot_split(b, 0, 0, 500, &part, &ours) == -ETIMEDOUT, "deadline");
+	expect(p, !ours && !part, "the parent's failure");
+	expect(p, strstr(hk_last_error(), "0.5 s") && strstr(hk_last_error(), "3"),
+	       "names the missing rank");
+	usleep(300000);
+}
+
+static void test_split_deadline(void **state)
+{
+	struct peer peers[4];
+
+	peers_init(peers, 4, absent_split_body);
+	peers_run_well(peers, 4);
 }
 
 static void test_bad_arguments(void **state)
@@ -428,6 +586,13 @@ int main(void)
 		cmocka_unit_test(test_missing_ranks),
 		cmocka_unit_test(test_odd_number_of_ranks),
 		cmocka_unit_test(test_duplicate_rank),
+		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_several_roots),
+		cmocka_unit_test(test_several_roots_missing),
+		cmocka_unit_test(test_several_roots_differ),
+		cmocka_unit_test(test_split),
+		cmocka_unit_test(test_split_outlives),
+		cmocka_unit_test(test_split_deadline),
 		cmocka_unit_test(test_bad_arguments),
 		cmocka_unit_test(test_abort_floods),
 		cmocka_unit_test(test_goodbye),

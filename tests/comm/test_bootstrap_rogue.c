@@ -295,7 +295,7 @@ static void test_changed_hello(void **state)
 /* Who knows the secret and then sends nonsense loses its connection, and no more than that. */
 static void test_length_bombs(void **state)
 {
-	static const uint32_t lengths[] = {UINT32_MAX, 0x7fffffff, 65536, HK_CONTACT_BYTES + 1};
+	static const uint32_t lengths[] = {UINT32_MAX, 0x7fffffff, 65536, HK_JOIN_BYTES + 1};
 	struct peer peers[2];
 	struct hk_boot_addr addr;
 	struct tape t;
@@ -319,7 +319,7 @@ static void test_bad_seal(void **state)
 {
 	struct peer peers[2];
 	struct hk_boot_addr addr;
-	uint8_t frame[HK_FRAME_OVER + HK_CONTACT_BYTES] = {0};
+	uint8_t frame[HK_FRAME_OVER + HK_JOIN_BYTES] = {0};
 	struct tape t;
 	int fd;
 
@@ -327,7 +327,7 @@ static void test_bad_seal(void **state)
 	addr = root_addr(peers[0].id);
 	derive(peers[0].id, &t.key);
 	fd = shake_hands(&addr, join_hello(1, 2), &t);
-	hk_boot_format_head(HK_FRAME_JOIN, HK_CONTACT_BYTES, frame);
+	hk_boot_format_head(HK_FRAME_JOIN, HK_JOIN_BYTES, frame);
 	assert_int_equal(send(fd, frame, sizeof(frame), 0), sizeof(frame));
 	assert_true(hangs_up(fd));
 	close(fd);
@@ -476,6 +476,43 @@ static void test_no_root(void **state)
 	assert_true(peer.took_ms < 700);
 }
 
+static void test_join_parsers(void **state)
+{
+	static const struct hk_part bad[] = {{10, 1}, {0, 0}, {0, 11}, {9, 2}, {1, UINT32_MAX}};
+	struct hk_join join = {{.addr = {{4, 9, {127, 0, 0, 1}}}}, {7, 3}}, j;
+	struct hk_offer offer = {0, join.contact}, o;
+	struct hk_choice choice = {-1, INT32_MIN}, c;
+	uint8_t bytes[HK_JOIN_BYTES];
+
+	hk_boot_format_join(&join, bytes);
+	assert_int_equal(hk_boot_parse_join(bytes, sizeof(bytes), 10, &j), 0);
+	assert_int_equal(j.part.first, 7);
+	assert_int_equal(j.part.count, 3);
+	assert_int_equal(hk_boot_parse_join(bytes, sizeof(bytes), 9, &j), -HK_EWIRE);
+	assert_int_equal(hk_boot_parse_join(bytes, sizeof(bytes) - 1, 10, &j), -HK_EWIRE);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		join.part = bad[i];
+		hk_boot_format_join(&join, bytes);
+		assert_int_equal(hk_boot_parse_join(bytes, sizeof(bytes), 10, &j), -HK_EWIRE);
+	}
+	hk_boot_format_offer(&offer, bytes);
+	assert_int_equal(hk_boot_parse_offer(bytes, HK_OFFER_BYTES, &o), 0);
+	assert_int_equal(o.contact.addr[0].port, 9);
+	offer.code = -ENOMEM;
+	hk_boot_format_offer(&offer, bytes);
+	assert_int_equal(hk_boot_parse_offer(bytes, HK_OFFER_BYTES, &o), 0);
+	assert_int_equal(o.code, -ENOMEM);
+	offer.code = 5;
+	hk_boot_format_offer(&offer, bytes);
+	assert_int_equal(hk_boot_parse_offer(bytes, HK_OFFER_BYTES, &o), -HK_EWIRE);
+	memset(bytes, 0, sizeof(bytes));
+	assert_int_equal(hk_boot_parse_offer(bytes, HK_OFFER_BYTES, &o), -HK_EWIRE);
+	hk_boot_format_choice(&choice, bytes);
+	hk_boot_parse_choice(bytes, &c);
+	assert_int_equal(c.color, -1);
+	assert_int_equal(c.key, INT32_MIN);
+}
+
 static void test_parsers(void **state)
 {
 	struct hk_contact contact = {.host = 7, .addr = {{6, 9, {1}}, {4, 10, {2}}}, .local = {3}},
@@ -550,21 +587,14 @@ static void test_print_ranks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parsers),
-		cmocka_unit_test(test_print_ranks),
-		cmocka_unit_test(test_wrong_key),
-		cmocka_unit_test(test_garbage),
-		cmocka_unit_test(test_silent_crowd),
-		cmocka_unit_test(test_silent_multitude),
-		cmocka_unit_test(test_slow),
-		cmocka_unit_test(test_slow_ends),
-		cmocka_unit_test(test_replay),
-		cmocka_unit_test(test_changed_hello),
-		cmocka_unit_test(test_length_bombs),
-		cmocka_unit_test(test_bad_seal),
-		cmocka_unit_test(test_crowd_at_a_rank),
-		cmocka_unit_test(test_misdirected),
-		cmocka_unit_test(test_rogue_at_an_address),
+		cmocka_unit_test(test_join_parsers),	 cmocka_unit_test(test_parsers),
+		cmocka_unit_test(test_print_ranks),	 cmocka_unit_test(test_wrong_key),
+		cmocka_unit_test(test_garbage),		 cmocka_unit_test(test_silent_crowd),
+		cmocka_unit_test(test_silent_multitude), cmocka_unit_test(test_slow),
+		cmocka_unit_test(test_slow_ends),	 cmocka_unit_test(test_replay),
+		cmocka_unit_test(test_changed_hello),	 cmocka_unit_test(test_length_bombs),
+		cmocka_unit_test(test_bad_seal),	 cmocka_unit_test(test_crowd_at_a_rank),
+		cmocka_unit_test(test_misdirected),	 cmocka_unit_test(test_rogue_at_an_address),
 		cmocka_unit_test(test_no_root),
 	};
 
