@@ -13,7 +13,7 @@
 static double price_algo(const struct hk_machine *m, const struct hk_algo *algo,
 			 const struct hk_problem *p, size_t bytes)
 {
-	int n = p->nranks;
+	int n = hk_algo_participants(algo, p);
 	struct hk_program **programs = calloc((size_t)n, sizeof(struct hk_program *));
 	double price = INFINITY;
 	int built = 0;
