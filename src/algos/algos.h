@@ -32,7 +32,10 @@ extern const unsigned hk_nalgos;
 
 /* By name, or NULL. */
 const struct hk_algo *hk_algo_find(const char *name);
-/* Builds rank's program; fused if asked. */
+/* How many programs make up its schedule: those of the ranks, and of the layout's switches if it is
+ * one that needs them: that does not accept the same problem without them. */
+int hk_algo_participants(const struct hk_algo *algo, const struct hk_problem *p);
+/* Builds the program of a rank or of a switch; fused if asked. */
 int hk_algo_program(const struct hk_algo *algo, const struct hk_problem *p, int rank, bool fuse,
 		    struct hk_program **prog);
 

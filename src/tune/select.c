@@ -57,28 +57,15 @@ static void scope_close(struct scope *s)
 
 /* --- the price of one candidate --- */
 
-static bool talks_to_switches(const struct hk_program *prog, int nranks)
-{
-	for (uint32_t i = 0; i < prog->nsteps; i++)
-		if (prog->steps[i].to >= nranks || prog->steps[i].from >= nranks)
-			return true;
-	return false;
-}
-
-/* The programs of all ranks and, if ranks talk to them, switches. Returns how many, or an error. */
+/* The programs of all participants. Returns how many, or an error. */
 static int build_all(const struct hk_algo *algo, const struct hk_problem *p,
 		     struct hk_program **programs)
 {
-	int nswitches = p->layout ? p->layout->nswitches : 0, n = p->nranks, built = 0, err = 0;
-	bool switches = false;
+	int n = hk_algo_participants(algo, p), built = 0, err = 0;
 
 	while (built < n && !err) {
 		err = hk_algo_program(algo, p, built, true, &programs[built]);
-		if (err)
-			break;
-		switches = switches || talks_to_switches(programs[built], p->nranks);
-		if (++built == p->nranks && switches)
-			n += nswitches;
+		built += !err;
 	}
 	if (!err)
 		return built;

@@ -45,14 +45,15 @@ void world_setup(struct loop_world *w, const struct hk_algo *algo, const struct 
 {
 	const struct hk_transport *loop = hk_transport_find("loop");
 
-	assert_true(p->nranks <= MAX_RANKS);
 	memset(w, 0, sizeof(*w));
 	w->p = *p;
-	assert_int_equal(hk_loop_create(p->nranks, faults, &w->loop), 0);
-	for (int i = 0; i < p->nranks; i++) {
+	w->n = hk_algo_participants(algo, p);
+	assert_true(w->n <= MAX_RANKS);
+	assert_int_equal(hk_loop_create(w->n, faults, &w->loop), 0);
+	for (int i = 0; i < w->n; i++) {
 		struct loop_rank *r = &w->ranks[i];
 		struct hk_endpoint_env env = {.rank = i,
-					      .nranks = p->nranks,
+					      .nranks = w->n,
 					      .channels = MAX_CHANNELS,
 					      .slots = 2,
 					      .slot_bytes = SLOT_BYTES,
@@ -72,7 +73,7 @@ void world_setup(struct loop_world *w, const struct hk_algo *algo, const struct 
 
 void world_teardown(struct loop_world *w)
 {
-	for (int i = 0; i < w->p.nranks; i++) {
+	for (int i = 0; i < w->n; i++) {
 		struct loop_rank *r = &w->ranks[i];
 
 		hk_plan_destroy(r->plan);
@@ -152,10 +153,10 @@ static void fill_rank(struct loop_world *w, int rank, size_t count)
 
 void world_fill(struct loop_world *w, size_t count, uint32_t mark, struct hk_call *calls)
 {
-	for (int i = 0; i < w->p.nranks; i++) {
+	for (int i = 0; i < w->n; i++) {
 		struct loop_rank *r = &w->ranks[i];
 
-		fill_rank(w, i, count);
+		fill_rank(w, i, count); /* a switch has no blocks */
 		for (unsigned b = 0; b < r->nin; b++)
 			w->counts[hk_coll_size_id(&w->p, i, HK_IN, b)] = r->in[b].count;
 		calls[i] = (struct hk_call){.in = r->nin ? r->in[0].at : NULL,
@@ -228,7 +229,7 @@ void world_verify(const struct loop_world *w, int64_t scale, int64_t divide)
 int world_run(struct loop_world *w, const struct hk_call *calls)
 {
 	bool done[MAX_RANKS] = {false};
-	int n = w->p.nranks, left = n;
+	int n = w->n, left = n;
 
 	for (int i = 0; i < n; i++)
 		hk_plan_begin(w->ranks[i].plan, &calls[i]);

@@ -29,12 +29,14 @@ struct loop_rank {
 
 struct loop_world {
 	struct hk_problem p;
+	int n; /* participants: ranks, then switches */
 	struct hk_loop *loop;
 	struct loop_rank ranks[MAX_RANKS];
 	size_t counts[MAX_RANKS * MAX_RANKS]; /* of each size id, where blocks differ */
 };
 
-/* Builds, fuses and plans all ranks' programs; faults may be NULL. Fails the test if it can't. */
+/* Builds, fuses and plans all participants' programs, at most MAX_RANKS; faults may be NULL. Fails
+ * the test if it can't. */
 void world_setup(struct loop_world *w, const struct hk_algo *algo, const struct hk_problem *p,
 		 const struct hk_loop_faults *faults);
 void world_teardown(struct loop_world *w);

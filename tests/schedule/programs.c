@@ -5,12 +5,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Two switches that have every other rank each, below a third. */
+static void add_switches(struct world *w, int nranks)
+{
+	for (int r = 0; r < nranks; r++)
+		w->parent[r] = nranks + 1 + r % 2;
+	w->parent[nranks] = -1;
+	w->parent[nranks + 1] = w->parent[nranks + 2] = nranks;
+	w->layout = (struct hk_layout){
+		.nranks = nranks, .nswitches = MAX_SWITCHES, .parent = w->parent};
+	w->p.layout = &w->layout;
+}
+
 int world_build_problem(struct world *w, const struct hk_algo *algo, const struct hk_problem *p,
 			bool fuse)
 {
+	int n;
+
 	memset(w, 0, sizeof(*w));
 	w->p = *p;
-	for (w->n = 0; w->n < p->nranks; w->n++) {
+	if (!algo->accepts(&w->p))
+		add_switches(w, p->nranks);
+	n = hk_algo_participants(algo, &w->p);
+	for (w->n = 0; w->n < n; w->n++) {
 		int rc = hk_algo_program(algo, &w->p, w->n, fuse, &w->programs[w->n]);
 
 		if (rc) {

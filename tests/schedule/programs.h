@@ -4,16 +4,21 @@
 #define HK_TEST_PROGRAMS_H
 
 #include "algos.h"
+#include "layout.h"
 
-#define MAX_PARTS 1024
+#define MAX_PARTS    1024
+#define MAX_SWITCHES 3 /* of those ranks' places: MAX_PARTS is for all */
 
 struct world {
 	struct hk_problem p;
 	int n;
 	struct hk_program *programs[MAX_PARTS];
+	struct hk_layout layout; /* in use where the algorithm needs switches */
+	int parent[MAX_PARTS];
 };
 
-/* Builds all ranks' programs with an algorithm. 0 or a negative code. */
+/* Builds all participants' programs with an algorithm. One that does not do without switches gets a
+ * tree of three. 0 or a negative code. */
 int world_build(struct world *w, const struct hk_algo *algo, int nranks, uint32_t channels,
 		bool inplace, bool fuse);
 /* The same for any problem of the algorithm's: a root, blocks of differing sizes, a layout. */
