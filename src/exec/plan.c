@@ -101,6 +101,23 @@ static int bind(struct hk_plan *plan, struct hk_binder *binder)
 	return 0;
 }
 
+/* Where messages are pulled to that the transport can't show, and that have to be reduced. */
+static int allocate_pulled(struct hk_plan *plan)
+{
+	const struct hk_program *prog = plan->prog;
+	uint32_t i = 0;
+
+	while (i < prog->nsteps &&
+	       (hk_op_does[prog->steps[i].op] & (HK_DOES_RECV | HK_DOES_REDUCE)) !=
+		       (HK_DOES_RECV | HK_DOES_REDUCE))
+		i++;
+	if (i == prog->nsteps)
+		return 0;
+	plan->pulled = aligned_alloc(LINE, plan->slot_bytes);
+	plan->memory += plan->slot_bytes;
+	return plan->pulled ? 0 : -ENOMEM;
+}
+
 static int allocate(struct hk_plan *plan)
 {
 	const struct hk_program *prog = plan->prog;
@@ -134,7 +151,7 @@ static int allocate(struct hk_plan *plan)
 			prog->ndeps * (sizeof(*plan->deps) + sizeof(*prog->deps)) +
 			prog->nlanes * (sizeof(*plan->lanes) + sizeof(*prog->lanes)) +
 			prog->period * sizeof(*plan->classes);
-	return 0;
+	return allocate_pulled(plan);
 }
 
 /* What the step's data is used for, as far as it tells how to move it. */
@@ -207,6 +224,7 @@ void hk_plan_destroy(struct hk_plan *plan)
 	free(plan->lanes);
 	free(plan->classes);
 	free(plan->bounce);
+	free(plan->pulled);
 	for (unsigned i = 0; i < HK_NBUFS; i++)
 		free(plan->chunks[i]);
 	free(plan->scratch);
