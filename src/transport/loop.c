@@ -228,10 +228,17 @@ static int loop_lend(struct hk_send *base, const void *data, uint32_t bytes, uin
 static int loop_flush(struct hk_send *base)
 {
 	struct loop_send *s = (struct loop_send *)base;
+	unsigned gone;
 
 	if (s->error)
 		return s->error;
-	return atomic_load_explicit(&s->conn->released, memory_order_acquire) >= s->lent;
+	/* In this order: once the receiver is gone, the count read after it is final. */
+	gone = atomic_load_explicit(&s->conn->gone, memory_order_acquire);
+	if (atomic_load_explicit(&s->conn->released, memory_order_acquire) >= s->lent)
+		return 1;
+	if (gone & (RECEIVER_GONE | KILLED))
+		return s->error = peer_gone(base->peer, base->channel, gone);
+	return 0;
 }
 
 static int loop_peek(struct hk_recv *base, const void **data, uint32_t *bytes, uint32_t *mark)
