@@ -27,13 +27,13 @@
 
 #include "clock.h"
 #include "error.h"
+#include "harness.h"
 #include "pull.h"
 #include "shm.h"
 
-#define BYTES	    262144u
-#define SLOTS	    4u
-#define PATIENCE_NS (INT64_C(20) * 1000000000)
-#define MAY_NOT	    77 /* status of a process that may not read another's memory */
+#define BYTES	262144u
+#define SLOTS	4u
+#define MAY_NOT 77 /* status of a process that may not read another's memory */
 
 /* cmocka's asserts are for the parent. */
 #define CHECK(cond)                                                                                \
@@ -486,6 +486,29 @@ static void test_fork(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* A connection whose counts are about to pass a limit, as after so many messages. */
+static void test_many_messages(void **state)
+{
+	static const uint32_t limits[] = {1u << 31, 0};
+	const struct world_config config = {.nranks = 2, .slots = SLOTS, .slot_bytes = 16384};
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t sent = limits[i] - 20;
+		struct hk_shm_send *s;
+		struct hk_shm_recv *r;
+		struct world w;
+
+		world_open(&w, hk_transport_find("shm"), &config);
+		world_connect(&w, 0, 1, 0);
+		s = (struct hk_shm_send *)w.streams[0].send;
+		r = (struct hk_shm_recv *)w.streams[0].recv;
+		s->sent = s->released = r->received = sent;
+		atomic_store(&hk_shm_credit(&r->region)->released, sent);
+		assert_null(world_run(&w, 100, ONE_THREAD));
+		world_close(&w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -496,6 +519,7 @@ int main(void)
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_identity),
 		cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_many_messages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
