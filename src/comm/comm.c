@@ -161,7 +161,8 @@ static int open_endpoints(struct hk_comm *c, struct rank_record *own)
 				      .wire = hk_boot_wire(c->boot),
 				      .channels = HK_MAX_CHANNELS,
 				      .slots = c->config.slots,
-				      .slot_bytes = c->config.slot_bytes};
+				      .slot_bytes =
+					      c->config.slot_bytes * hk_plan_stretch(c->nranks)};
 	unsigned open = 0;
 	int err = list_transports(list, &c->nendpoints);
 

@@ -99,6 +99,7 @@ static int prove(struct hk_comm *c, const struct hk_algo *algo, const struct hk_
 static int make(struct hk_comm *c, const struct hk_problem *p, const struct hk_algo *algo,
 		struct hk_plan **plan)
 {
+	uint32_t slot_bytes = c->config.slot_bytes;
 	struct hk_program *prog;
 	int err = prove(c, algo, p);
 
@@ -109,7 +110,9 @@ static int make(struct hk_comm *c, const struct hk_problem *p, const struct hk_a
 		return err;
 	hk_log(HK_LOG_INFO, "rank %d runs %s, %u channel%s%s", c->rank, algo->name, p->channels,
 	       p->channels == 1 ? "" : "s", p->inplace ? ", in place" : "");
-	return hk_plan_create(p, prog, &c->binder.binder, c->config.slot_bytes, c->nt_bytes, plan);
+	if (hk_plan_stretches(p))
+		slot_bytes *= hk_plan_stretch(c->nranks);
+	return hk_plan_create(p, prog, &c->binder.binder, slot_bytes, c->nt_bytes, plan);
 }
 
 static unsigned bucket_of(size_t bytes)

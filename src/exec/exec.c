@@ -306,13 +306,61 @@ static inline int take_slot(const struct hk_plan *plan, const struct plan_step *
 	return ops->reserve(st->send, (uint32_t)bytes, slot);
 }
 
+static inline void move_pieces(struct hk_plan *plan, const struct plan_step *st, uint32_t tile,
+			       const uint8_t *received, uint8_t *slot)
+{
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < st->nchunks; i++) {
+		struct span s = span_of(plan, st, i, tile);
+
+		if (s.length)
+			move_piece(plan, st, i, s, received ? received + at : NULL,
+				   slot ? slot + at : NULL);
+		at += s.length * plan->esize;
+	}
+}
+
+/* As move_pieces, for a message that only the transport can read. What is to be reduced is fetched
+ * as a whole before anything is changed, because a pull may have to be repeated; the rest comes
+ * straight to its destination. 0: not yet. */
+static int __attribute__((noinline)) pull_pieces(struct hk_plan *plan, const struct plan_step *st,
+						 uint32_t tile, size_t bytes, uint8_t *slot)
+{
+	const struct hk_recv_ops *ops = st->recv->ops;
+	size_t at = 0;
+	int r;
+
+	if (st->does & HK_DOES_REDUCE) {
+		r = ops->pull(st->recv, 0, plan->pulled, (uint32_t)bytes);
+		if (r > 0)
+			move_pieces(plan, st, tile, plan->pulled, slot);
+		return r;
+	}
+	for (uint32_t i = 0; i < st->nchunks; i++) {
+		struct span s = span_of(plan, st, i, tile);
+		uint8_t *dst = place(plan, st->dst_buf, st->dst + i, s);
+		size_t n = s.length * plan->esize;
+
+		if (!n)
+			continue;
+		r = ops->pull(st->recv, (uint32_t)at, dst, (uint32_t)n);
+		if (r <= 0)
+			return r;
+		if (slot)
+			store(plan, st->send->bypass, slot + at, dst, n);
+		at += n;
+	}
+	return 1;
+}
+
 /* 1: the step went; 0: not yet; negative: an error. */
 static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uint32_t tile)
 {
 	const void *received = NULL, *lent = NULL;
 	void *slot = NULL;
 	uint32_t got, mark, own;
-	size_t bytes, at = 0;
+	size_t bytes;
 	int r;
 
 	if (st->ndeps && !deps_passed(st, tile))
@@ -333,13 +381,12 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 		if (r <= 0)
 			return r;
 	}
-	for (uint32_t i = 0; i < st->nchunks; i++) {
-		struct span s = span_of(plan, st, i, tile);
-
-		if (s.length)
-			move_piece(plan, st, i, s, received ? (const uint8_t *)received + at : NULL,
-				   slot ? (uint8_t *)slot + at : NULL);
-		at += s.length * plan->esize;
+	if (__builtin_expect((st->does & HK_DOES_RECV) && !received && bytes, 0)) {
+		r = pull_pieces(plan, st, tile, bytes, slot);
+		if (r <= 0)
+			return r;
+	} else {
+		move_pieces(plan, st, tile, received, slot);
 	}
 	if (st->does & HK_DOES_SEND) {
 		plan->sent_messages++;
@@ -349,7 +396,7 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 		if (r < 0)
 			return r;
 	}
-	r = received ? st->recv->ops->release(st->recv) : 0;
+	r = st->does & HK_DOES_RECV ? st->recv->ops->release(st->recv) : 0;
 	return r < 0 ? r : 1;
 }
 

@@ -87,6 +87,11 @@ struct hk_exec_stats {
 
 struct hk_plan;
 
+/* How many times the usual size the slots of plans are that have long tiles, and whether those of a
+ * problem have (plan.c says why). Equal on all ranks. */
+uint32_t hk_plan_stretch(int nranks);
+bool hk_plan_stretches(const struct hk_problem *p);
+
 /* Takes prog over, also on failure. nt_bytes: results from this size on bypass the cache. */
 int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct hk_binder *binder,
 		   uint32_t slot_bytes, size_t nt_bytes, struct hk_plan **plan);

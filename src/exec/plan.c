@@ -14,6 +14,18 @@
 
 #define LINE 64u
 
+/*
+ * Long tiles. Tiles of a slot that stays in the second-level cache are best as long as messages go
+ * through slots, and small ones overlap. But one that a transport copies straight from user memory
+ * to user memory had best be long: a call of the kernel costs microseconds. So collectives in which
+ * every rank both sends and receives all the time, and which only move data, get slots of up to
+ * MOST_STRETCH times the usual size, and tiles as long where chunks have STRETCH_BYTES or more.
+ * Between more ranks it is less, so that the slots of all connections stay below a few MiB.
+ */
+#define MOST_STRETCH	   16u
+#define MOST_STRETCH_RANKS 32u
+#define STRETCH_BYTES	   262144u
+
 static void resolve_deps(struct hk_plan *plan)
 {
 	const struct hk_program *prog = plan->prog;
@@ -101,6 +113,23 @@ static int bind(struct hk_plan *plan, struct hk_binder *binder)
 	return 0;
 }
 
+/* Where messages are pulled to that the transport can't show, and that have to be reduced. */
+static int allocate_pulled(struct hk_plan *plan)
+{
+	const struct hk_program *prog = plan->prog;
+	uint32_t i = 0;
+
+	while (i < prog->nsteps &&
+	       (hk_op_does[prog->steps[i].op] & (HK_DOES_RECV | HK_DOES_REDUCE)) !=
+		       (HK_DOES_RECV | HK_DOES_REDUCE))
+		i++;
+	if (i == prog->nsteps)
+		return 0;
+	plan->pulled = aligned_alloc(LINE, plan->slot_bytes);
+	plan->memory += plan->slot_bytes;
+	return plan->pulled ? 0 : -ENOMEM;
+}
+
 static int allocate(struct hk_plan *plan)
 {
 	const struct hk_program *prog = plan->prog;
@@ -134,7 +163,7 @@ static int allocate(struct hk_plan *plan)
 			prog->ndeps * (sizeof(*plan->deps) + sizeof(*prog->deps)) +
 			prog->nlanes * (sizeof(*plan->lanes) + sizeof(*prog->lanes)) +
 			prog->period * sizeof(*plan->classes);
-	return 0;
+	return allocate_pulled(plan);
 }
 
 /* What the step's data is used for, as far as it tells how to move it. */
@@ -207,6 +236,7 @@ void hk_plan_destroy(struct hk_plan *plan)
 	free(plan->lanes);
 	free(plan->classes);
 	free(plan->bounce);
+	free(plan->pulled);
 	for (unsigned i = 0; i < HK_NBUFS; i++)
 		free(plan->chunks[i]);
 	free(plan->scratch);
@@ -225,15 +255,39 @@ static size_t share(size_t n, uint32_t i, uint32_t parts)
 	return n / parts * i + n % parts * i / parts;
 }
 
+uint32_t hk_plan_stretch(int nranks)
+{
+	uint32_t n = (uint32_t)nranks;
+
+	return n >= MOST_STRETCH_RANKS ? 1 : n <= 2 ? MOST_STRETCH : MOST_STRETCH_RANKS / n;
+}
+
+bool hk_plan_stretches(const struct hk_problem *p)
+{
+	/* Where ranks know only their own blocks, they can't tell alike how long a call is. */
+	return !hk_coll_reduces(p->coll) && !hk_coll_rooted(p->coll) &&
+	       (!p->varied || hk_coll_sizes_known(p->coll));
+}
+
+/* The most elements of a chunk in one message. */
+static size_t tile_limit(const struct hk_plan *plan, size_t longest)
+{
+	size_t most = plan->slot_bytes / plan->prog->message_chunks / plan->esize;
+	size_t usual = most / hk_plan_stretch(plan->problem.nranks);
+
+	if (!hk_plan_stretches(&plan->problem) || longest * plan->esize >= STRETCH_BYTES)
+		return most;
+	return usual ? usual : 1;
+}
+
 /* Cuts chunks of at most `longest` elements in tiles, alike on all ranks. */
 static void cut_tiles(struct hk_plan *plan, size_t longest)
 {
 	size_t line_elems = LINE / plan->esize;
-	size_t most = plan->slot_bytes / plan->prog->message_chunks / plan->esize;
+	size_t most = tile_limit(plan, longest);
 
 	plan->ntiles = (uint32_t)((longest + most - 1) / most);
 	if (plan->skips) {
-		/* Others have other longest chunks: only the most that fits is the same for all. */
 		plan->tile_elems = most;
 		return;
 	}

@@ -71,6 +71,7 @@ struct hk_plan {
 	uint8_t *scratch;
 	size_t scratch_stride; /* bytes of one SCRATCH chunk */
 	uint8_t *bounce;       /* PLAN_BLOCK bytes */
+	uint8_t *pulled;       /* slot_bytes, in plans that reduce what they receive */
 
 	/* Not read by the hot path. */
 	struct hk_problem problem;

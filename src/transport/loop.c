@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "error.h"
 #include "transport.h"
@@ -77,8 +78,10 @@ struct loop_recv {
 	struct conn *conn;
 	uint64_t random;
 	uint64_t released;
-	uint32_t delay; /* peeks in vain that are still due before the next message */
+	uint32_t delay;	  /* peeks in vain that are still due before the next message */
+	uint32_t put_off; /* pulls in vain that are still due */
 	bool peeked;
+	bool pulls; /* the peeked message is not shown */
 	int error;
 };
 
@@ -225,10 +228,17 @@ static int loop_lend(struct hk_send *base, const void *data, uint32_t bytes, uin
 static int loop_flush(struct hk_send *base)
 {
 	struct loop_send *s = (struct loop_send *)base;
+	unsigned gone;
 
 	if (s->error)
 		return s->error;
-	return atomic_load_explicit(&s->conn->released, memory_order_acquire) >= s->lent;
+	/* In this order: once the receiver is gone, the count read after it is final. */
+	gone = atomic_load_explicit(&s->conn->gone, memory_order_acquire);
+	if (atomic_load_explicit(&s->conn->released, memory_order_acquire) >= s->lent)
+		return 1;
+	if (gone & (RECEIVER_GONE | KILLED))
+		return s->error = peer_gone(base->peer, base->channel, gone);
+	return 0;
 }
 
 static int loop_peek(struct hk_recv *base, const void **data, uint32_t *bytes, uint32_t *mark)
@@ -253,11 +263,41 @@ static int loop_peek(struct hk_recv *base, const void **data, uint32_t *bytes, u
 			return 0;
 		}
 		r->peeked = true;
+		r->pulls = r->faults->pull && c->messages[r->released % c->slots].lent;
+		r->put_off = r->pulls ? draw_up_to(&r->random, r->faults->max_delay) : 0;
 	}
 	m = &c->messages[r->released % c->slots];
 	*data = m->lent ? m->lent : c->data + r->released % c->slots * c->slot_bytes;
+	if (r->pulls)
+		*data = NULL;
 	*bytes = m->bytes;
 	*mark = m->mark;
+	return 1;
+}
+
+static int loop_pull(struct hk_recv *base, uint32_t offset, void *dst, uint32_t bytes)
+{
+	struct loop_recv *r = (struct loop_recv *)base;
+	const struct message *m = &r->conn->messages[r->released % r->conn->slots];
+
+	if (r->error)
+		return r->error;
+	if (!r->peeked || offset > m->bytes || bytes > m->bytes - offset)
+		return r->error = hk_fail(EINVAL,
+					  "a pull of %u bytes at %u from rank %d, where there are "
+					  "none",
+					  bytes, offset, base->peer);
+	if (r->put_off) {
+		/* The last one is a refusal in one case of two. */
+		if (!--r->put_off && draw(&r->random) % 2)
+			r->pulls = false;
+		return 0;
+	}
+	if (!r->pulls)
+		return 0;
+	memcpy(dst, (const uint8_t *)m->lent + offset, bytes);
+	if (draw(&r->random) % 4 == 0) /* what comes after this one may be put off, too */
+		r->put_off = draw_up_to(&r->random, r->faults->max_delay);
 	return 1;
 }
 
@@ -287,6 +327,7 @@ static const struct hk_send_ops send_ops = {
 };
 static const struct hk_recv_ops recv_ops = {
 	.peek = loop_peek,
+	.pull = loop_pull,
 	.release = loop_release,
 };
 

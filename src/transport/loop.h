@@ -45,6 +45,9 @@ struct hk_loop_faults {
 	uint32_t max_refusals;
 	/* Not a fault: whatever the executor would lend is lent, and read where it lies. */
 	bool lend;
+	/* Not a fault: with `lend`, the receiver must pull it. Pulls are put off 0 to max_delay
+	 * times, and now and then refused: then it is read where it lies after all. */
+	bool pull;
 	struct hk_loop_hit hits[HK_LOOP_HITS];
 };
 

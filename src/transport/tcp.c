@@ -329,6 +329,7 @@ static const struct hk_send_ops send_ops = {
 };
 static const struct hk_recv_ops recv_ops = {
 	.peek = tcp_peek,
+	.pull = hk_pull_none,
 	.release = tcp_release,
 };
 

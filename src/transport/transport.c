@@ -61,3 +61,8 @@ int hk_flush_done(struct hk_send *s)
 {
 	return 1;
 }
+
+int hk_pull_none(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes)
+{
+	return hk_fail(ENOTSUP, "%s has no messages to be pulled", r->ep->transport->name);
+}

@@ -123,8 +123,8 @@ struct hk_send_ops {
 	int (*reserve)(struct hk_send *s, uint32_t bytes, void **slot);
 	/* Sends the reserved slot. `mark` travels with it. 0 or a negative code. */
 	int (*commit)(struct hk_send *s, uint32_t bytes, uint32_t mark);
-	/* Whether these bytes can be sent without a copy, the receiver reading them where they are;
-	 * they must then stay as they are until flush says 1. Default: hk_lends_never. */
+	/* Whether these bytes had best be sent without a copy, the receiver reading them where they
+	 * are; they must then stay as they are until flush says 1. Default: hk_lends_never. */
 	bool (*lends)(struct hk_send *s, const void *data, uint32_t bytes);
 	/* As commit, after a reserve of 0 bytes, for bytes that it lends. Default: hk_lend_none. */
 	int (*lend)(struct hk_send *s, const void *data, uint32_t bytes, uint32_t mark);
@@ -135,8 +135,13 @@ struct hk_send_ops {
 
 struct hk_recv_ops {
 	/* The oldest message. 1: *data, *bytes and *mark are set, valid until release. 0: not yet.
-	 * bytes is bounded by slot_bytes before anyone sees it. */
+	 * bytes is bounded by slot_bytes before anyone sees it. *data is NULL if the message is
+	 * where only pull can read it; the next peek may find it elsewhere. */
 	int (*peek)(struct hk_recv *r, const void **data, uint32_t *bytes, uint32_t *mark);
+	/* Copies a part of the peeked message, whose data was NULL, to dst. 1: done. 0: not now;
+	 * peek again. What was pulled before is then to be taken from the next peek, too.
+	 * Default: hk_pull_none. */
+	int (*pull)(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes);
 	/* Gives the peeked slot back to the sender. 0 or a negative code. */
 	int (*release)(struct hk_recv *r);
 };
@@ -171,5 +176,6 @@ void hk_wait_nap(struct hk_endpoint *ep, int64_t timeout_ns);
 bool hk_lends_never(struct hk_send *s, const void *data, uint32_t bytes);
 int hk_lend_none(struct hk_send *s, const void *data, uint32_t bytes, uint32_t mark);
 int hk_flush_done(struct hk_send *s);
+int hk_pull_none(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes);
 
 #endif

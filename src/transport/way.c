@@ -27,11 +27,21 @@ uint32_t hk_way_average(uint32_t cost, uint64_t ticks, uint32_t bytes)
 	return (uint32_t)(cost + (sample - (int64_t)cost) / 8);
 }
 
+bool hk_way_warm(struct hk_warmth *w, uint32_t bytes, uint32_t slots)
+{
+	if (bytes > w->longest)
+		*w = (struct hk_warmth){.longest = bytes};
+	if (w->count >= slots)
+		return true;
+	w->count++;
+	return false;
+}
+
 uint64_t hk_way_cost(const struct hk_ways *w, enum hk_way way)
 {
 	uint32_t read = atomic_load_explicit(&w->read_cost[way], memory_order_relaxed);
 
-	if (way == HK_WAY_LENT)
+	if (way == HK_WAY_LENT || way == HK_WAY_PULLED)
 		return read;
 	return w->write_cost[way] && read ? (uint64_t)w->write_cost[way] + read : 0;
 }
@@ -56,10 +66,10 @@ enum hk_way hk_way_to_fill(struct hk_ways *w)
 	return take_bypass ? HK_WAY_BYPASS : HK_WAY_CACHED;
 }
 
-bool hk_way_to_lend(struct hk_ways *w)
+bool hk_way_to_lend(struct hk_ways *w, enum hk_way how)
 {
 	uint64_t cached = hk_way_cost(w, HK_WAY_CACHED), bypass = hk_way_cost(w, HK_WAY_BYPASS);
-	uint64_t lent = hk_way_cost(w, HK_WAY_LENT);
+	uint64_t lent = hk_way_cost(w, how);
 	bool lend;
 
 	w->offered++;

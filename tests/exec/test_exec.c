@@ -191,6 +191,17 @@ static void test_lending(void **state)
 	}
 }
 
+/* The same, with messages that can only be pulled, and pulls that are put off or refused. */
+static void test_pulling(void **state)
+{
+	for (uint64_t seed = 1; seed <= 2; seed++) {
+		struct hk_loop_faults faults = {
+			.seed = seed, .max_delay = 20, .lend = true, .pull = true};
+
+		for_all(&faults, 3);
+	}
+}
+
 /* How many sends of rank 0's program may be lent. */
 static unsigned count_lendable(const char *name, int n, bool inplace)
 {
@@ -220,10 +231,12 @@ static void test_lendable(void **state)
 }
 
 /* A fault on one message of a ring of four: the code, and a sentence that says `word`. */
-static void one_fault(enum hk_loop_hit_kind kind, int want, const char *word)
+static void one_fault(enum hk_loop_hit_kind kind, int want, const char *word, bool pull)
 {
 	const struct hk_algo *algo = hk_algo_find("ring_all_reduce");
-	struct hk_loop_faults faults = {.hits = {{.kind = kind, .src = 1, .dst = 2, .message = 3}}};
+	struct hk_loop_faults faults = {.lend = pull,
+					.pull = pull,
+					.hits = {{.kind = kind, .src = 1, .dst = 2, .message = 3}}};
 	struct hk_problem p = {.coll = HK_ALL_REDUCE, .nranks = 4, .channels = 1};
 	struct hk_call calls[MAX_RANKS];
 	struct loop_world w;
@@ -243,10 +256,12 @@ static void one_fault(enum hk_loop_hit_kind kind, int want, const char *word)
 
 static void test_faults(void **state)
 {
-	one_fault(HK_LOOP_KILL, -HK_EPEER, "rank");
-	one_fault(HK_LOOP_TRUNCATE, -HK_EMISMATCH, "rank 1 called");
-	one_fault(HK_LOOP_MARK, -HK_EMISMATCH, "rank 1 called");
-	one_fault(HK_LOOP_DROP, -ETIMEDOUT, "a message from rank 1 over loop");
+	for (int pull = 0; pull < 2; pull++) {
+		one_fault(HK_LOOP_KILL, -HK_EPEER, "rank", pull);
+		one_fault(HK_LOOP_TRUNCATE, -HK_EMISMATCH, "rank 1 called", pull);
+		one_fault(HK_LOOP_MARK, -HK_EMISMATCH, "rank 1 called", pull);
+		one_fault(HK_LOOP_DROP, -ETIMEDOUT, "a message from rank 1 over loop", pull);
+	}
 }
 
 static int never_failed(struct hk_watch *w)
@@ -323,8 +338,8 @@ int main(void)
 		cmocka_unit_test(test_switches),	cmocka_unit_test(test_barrier_waits),
 		cmocka_unit_test(test_delays),		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_lending),		cmocka_unit_test(test_lendable),
-		cmocka_unit_test(test_faults),		cmocka_unit_test(test_deadline),
-		cmocka_unit_test(test_scalars),
+		cmocka_unit_test(test_pulling),		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_deadline),	cmocka_unit_test(test_scalars),
 	};
 
 	setenv("HOCKET_DEBUG", "0", 0); /* the failures are meant */

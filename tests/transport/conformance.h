@@ -33,4 +33,9 @@ void receiver_sees_death(void **state);
 void sender_sees_death(void **state);
 void others_survive_a_death(void **state);
 
+/* conformance_lend.c */
+void lent_messages_arrive(void **state);
+void pulled_messages_arrive(void **state);
+void lender_sees_death(void **state);
+
 #endif

@@ -11,10 +11,15 @@
 #include <cmocka.h>
 
 #include "clock.h"
+#include "param.h"
 
 struct traits traits_of(const struct hk_transport *t)
 {
-	return (struct traits){.buffers = !strcmp(t->name, "tcp")};
+	bool shm = !strcmp(t->name, "shm"), loop = !strcmp(t->name, "loop");
+
+	return (struct traits){.buffers = !strcmp(t->name, "tcp"),
+			       .lends = loop || (shm && hk_param(HK_PARAM_CMA)),
+			       .pulls = loop || (shm && hk_param(HK_PARAM_CMA) == 2)};
 }
 
 /* --- opening and connecting --- */

@@ -79,6 +79,8 @@ const char *world_run(struct world *w, uint32_t upto, enum stepping stepping);
 /* What the suite must know about a transport. A new one is strict. */
 struct traits {
 	bool buffers; /* takes more than `slots` messages, in buffers of the kernel's */
+	bool lends;   /* some messages are read where they lie */
+	bool pulls;   /* or pulled; for shm only if HOCKET_CMA=2 makes it do so within a process */
 };
 struct traits traits_of(const struct hk_transport *t);
 

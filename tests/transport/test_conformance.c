@@ -3,7 +3,8 @@
  * What every transport must do: one table of checks, run for the transport named by the first
  * argument (meson runs it for each in the list of src/transport/meson.build). What a check has to
  * know about a transport is in harness.h (struct traits) and nowhere else. The checks of messages
- * are here, those of threads, waiting and ends in conformance_life.c.
+ * are here, those of threads, waiting and ends in conformance_life.c, and those of lending in
+ * conformance_lend.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,7 +48,10 @@ static void tables_are_complete(void **state)
 	assert_non_null(s->send->ops->reserve);
 	assert_non_null(s->send->ops->commit);
 	assert_non_null(s->send->ops->flush);
+	assert_non_null(s->send->ops->lends);
+	assert_non_null(s->send->ops->lend);
 	assert_non_null(s->recv->ops->peek);
+	assert_non_null(s->recv->ops->pull);
 	assert_non_null(s->recv->ops->release);
 	world_close(&w);
 	transport->close(NULL);
@@ -396,6 +400,9 @@ static const struct CMUnitTest checks[] = {
 	cmocka_unit_test(receiver_sees_death),
 	cmocka_unit_test(sender_sees_death),
 	cmocka_unit_test(others_survive_a_death),
+	cmocka_unit_test(lent_messages_arrive),
+	cmocka_unit_test(pulled_messages_arrive),
+	cmocka_unit_test(lender_sees_death),
 };
 
 int main(int argc, char **argv)

@@ -25,8 +25,9 @@ static void send_messages(struct model *m, bool can_lend, unsigned n)
 	for (unsigned i = 0; i < HK_NWAYS; i++)
 		m->taken[i] = 0;
 	for (unsigned i = 0; i < n; i++) {
-		enum hk_way way = can_lend && hk_way_to_lend(&m->ways) ? HK_WAY_LENT
-								       : hk_way_to_fill(&m->ways);
+		enum hk_way way = can_lend && hk_way_to_lend(&m->ways, HK_WAY_LENT)
+					  ? HK_WAY_LENT
+					  : hk_way_to_fill(&m->ways);
 
 		if (way != HK_WAY_LENT)
 			m->ways.write_cost[way] =
