@@ -43,6 +43,9 @@ static const struct {
 	const char *name, *help;
 } strs[HK_NPARAMS_STR] = {
 	[HK_PARAM_ALGO] = {"HOCKET_ALGO", "use this algorithm wherever it fits, for experiments"},
+	[HK_PARAM_SCHEDULES] =
+		{"HOCKET_SCHEDULES",
+		 "directory of schedules (.hks, MSCCL's .xml) to run for the sizes they name"},
 	[HK_PARAM_TRANSPORTS] = {"HOCKET_TRANSPORTS",
 				 "transports allowed, comma-separated, best first: shm,tcp"},
 	[HK_PARAM_IFNAME] =

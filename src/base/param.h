@@ -31,6 +31,7 @@ enum hk_param_str {
 	HK_PARAM_HOST_ID,    /* splits a host: processes share memory only if it is equal */
 	HK_PARAM_TOPO_FILE,  /* the cluster, in the topology's text format */
 	HK_PARAM_TOPO_XML,   /* the machine, as hwloc recorded it */
+	HK_PARAM_SCHEDULES,  /* directory of schedules to use */
 	HK_NPARAMS_STR,
 };
 

@@ -84,7 +84,7 @@ int hk_comm_start(struct hk_comm *c, struct hk_request *req, struct hk_plan **pl
 		call->out_blocks = req->tables->out;
 		call->counts = req->tables->counts;
 	}
-	err = hk_comm_plan(c, req, plan);
+	err = hk_comm_plan(c, req, call, plan);
 	return __builtin_expect(err, 0) ? hk_comm_fail(c, err) : 0;
 }
 

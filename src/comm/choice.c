@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "comm.h"
+#include "param.h"
+#include "schedules.h"
 
 static int find_coll(const char *name, enum hk_coll *coll)
 {
@@ -23,6 +24,7 @@ static int get_algorithm(struct hk_comm *c, const char *collective, size_t bytes
 			 const char **algorithm, int *channels)
 {
 	struct hk_choice choice = {0};
+	unsigned given;
 	enum hk_coll coll = HK_ALL_REDUCE;
 	int err = find_coll(collective, &coll);
 
@@ -35,6 +37,13 @@ static int get_algorithm(struct hk_comm *c, const char *collective, size_t bytes
 		return 0;
 	}
 	hk_comm_quiesce(c); /* a queued call may be choosing at this moment */
+	given = c->ngiven ? hk_comm_given_for(c, coll, 0, bytes) : 0;
+	if (given && !hk_param_str(HK_PARAM_ALGO)) {
+		*algorithm = c->given[given - 1].schedule->name;
+		if (channels)
+			*channels = (int)hk_schedule_channels(c->given[given - 1].schedule);
+		return 0;
+	}
 	err = hk_comm_choose(c, coll, false, bytes, &choice);
 	if (err)
 		return err;

@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "param.h"
+#include "schedules.h"
 
 #define SPIN_NS	   100000 /* default, where every rank has a core of its own */
 #define CAUSE_NAPS 40	  /* of 5 ms each */
@@ -43,7 +44,9 @@ static uint64_t hash_settings(const struct hk_comm *c)
 	uint32_t numbers[] = {HOCKET_VERSION_CODE, c->config.channels, c->config.slots,
 			      c->config.slot_bytes};
 	uint64_t h = hash_bytes(0xcbf29ce484222325ull, numbers, sizeof(numbers));
+	uint64_t schedules = hk_comm_hash_schedules(c);
 
+	h = hash_bytes(h, &schedules, sizeof(schedules));
 	for (unsigned i = 0; i < hk_nalgos; i++)
 		h = hash_bytes(h, hk_algos[i]->name, strlen(hk_algos[i]->name) + 1);
 	h = hash_bytes(h, algo ? algo : "", algo ? strlen(algo) + 1 : 1);
@@ -219,8 +222,9 @@ static int check_settings(const struct hk_comm *c, const struct rank_record *rec
 		return hk_fail(
 			HK_EUSAGE,
 			"rank %d has other settings than rank %d (here %u slots of %u bytes, "
-			"%u channels; there %u of %u, %u; or another version, HOCKET_ALGO or "
-			"HOCKET_TRANSPORTS); make them equal on all ranks",
+			"%u channels; there %u of %u, %u; or another version, HOCKET_ALGO, "
+			"HOCKET_TRANSPORTS or files in HOCKET_SCHEDULES); make them equal on all "
+			"ranks",
 			i, c->rank, own->slots, own->slot_bytes, own->channels, records[i].slots,
 			records[i].slot_bytes, records[i].channels);
 	}
@@ -302,6 +306,8 @@ static int agree(struct hk_comm *c)
 		goto out;
 	}
 	err = check_algos();
+	if (!err)
+		err = hk_comm_load_schedules(c);
 	if (err)
 		goto out;
 	hk_topo_host(&host);
@@ -394,6 +400,7 @@ void hk_comm_destroy(struct hk_comm *c)
 	       (unsigned long long)c->stats.bytes, (unsigned long long)c->stats.yields,
 	       (unsigned long long)c->stats.sleeps);
 	hk_comm_free_plans(c);
+	hk_comm_free_schedules(c);
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		if (c->endpoints[i])
 			c->endpoints[i]->transport->close(c->endpoints[i]);

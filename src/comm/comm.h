@@ -78,6 +78,7 @@ struct hk_request {
 };
 
 struct hk_comm;
+struct hk_given;
 
 struct hk_comm_binder {
 	struct hk_binder binder;
@@ -90,9 +91,10 @@ struct hk_tables {
 	size_t *counts; /* by size id */
 };
 
-/* A plan that has been made. */
+/* A plan that has been made, of an algorithm or of a given schedule. */
 struct hk_made_plan {
 	struct hk_choice choice;
+	unsigned given; /* number of the given schedule plus one; 0: of choice */
 	int root;
 	bool inplace, varied;
 	struct hk_plan *plan;
@@ -102,6 +104,7 @@ struct hk_made_plan {
 struct hk_plan_entry {
 	uint64_t key;
 	struct hk_plan *plan;
+	unsigned adapt; /* enum hk_adapt, see schedules.h */
 };
 
 /* A plan for sends and receives, by its peers. */
@@ -160,6 +163,10 @@ struct hk_comm {
 	uint32_t nplans, max_plans;  /* max is a power of two */
 	struct hk_made_plan *made;
 	uint32_t nmade;
+	struct hk_given *given; /* schedules.h */
+	unsigned ngiven;
+	void *staging; /* for calls in another form than a given schedule's */
+	size_t staging_bytes;
 	struct hk_p2p_plan p2p[HK_MAX_P2P_PLANS];
 	uint32_t np2p;
 	char nothing;		 /* what barriers carry */
@@ -224,8 +231,10 @@ int hk_comm_agree_costs(struct hk_comm *c, double ranks_per_core);
 int hk_comm_choose(struct hk_comm *c, enum hk_coll coll, bool varied, size_t bytes,
 		   struct hk_choice *choice);
 
-/* The plan for an accepted request, from the cache or made now. */
-int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_plan **plan);
+/* The plan for an accepted request, from the cache or made now. The call may be changed, for a
+ * schedule that is right in another form. */
+int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_call *call,
+		 struct hk_plan **plan);
 /* The plan that sends to to[0 .. sends) and receives from from[0 .. receives). */
 int hk_comm_p2p_plan(struct hk_comm *c, uint32_t sends, const int *to, uint32_t receives,
 		     const int *from, struct hk_plan **plan);

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm.h"
 #include "param.h"
 #include "point_to_point.h"
+#include "schedules.h"
 
 /* The endpoint that serves peer, which is waited on from now on; and its address. */
 static int locate(struct hk_comm *c, int peer, uint32_t channel, struct hk_endpoint **ep,
@@ -96,23 +96,36 @@ static int prove(struct hk_comm *c, const struct hk_algo *algo, const struct hk_
 	return err;
 }
 
-static int make(struct hk_comm *c, const struct hk_problem *p, const struct hk_algo *algo,
+/* This rank's program of an algorithm, proved. */
+static int algo_program(struct hk_comm *c, const struct hk_problem *p, const struct hk_algo *algo,
+			struct hk_program **prog)
+{
+	int err = prove(c, algo, p);
+
+	if (!err)
+		err = hk_algo_program(algo, p, c->rank, true, prog);
+	if (!err)
+		hk_log(HK_LOG_INFO, "rank %d runs %s, %u channel%s%s", c->rank, algo->name,
+		       p->channels, p->channels == 1 ? "" : "s", p->inplace ? ", in place" : "");
+	return err;
+}
+
+static int make(struct hk_comm *c, struct hk_problem p, struct hk_choice choice, unsigned given,
 		struct hk_plan **plan)
 {
 	uint32_t slot_bytes = c->config.slot_bytes;
-	struct hk_program *prog;
-	int err = prove(c, algo, p);
+	struct hk_program *prog = NULL;
+	int err;
 
+	if (given)
+		err = hk_comm_given_program(c, &c->given[given - 1], p.inplace, &p, &prog);
+	else
+		err = algo_program(c, &p, choice.algo, &prog);
 	if (err)
 		return err;
-	err = hk_algo_program(algo, p, c->rank, true, &prog);
-	if (err)
-		return err;
-	hk_log(HK_LOG_INFO, "rank %d runs %s, %u channel%s%s", c->rank, algo->name, p->channels,
-	       p->channels == 1 ? "" : "s", p->inplace ? ", in place" : "");
-	if (hk_plan_stretches(p))
+	if (hk_plan_stretches(&p))
 		slot_bytes *= hk_plan_stretch(c->nranks);
-	return hk_plan_create(p, prog, &c->binder.binder, slot_bytes, c->nt_bytes, plan);
+	return hk_plan_create(&p, prog, &c->binder.binder, slot_bytes, c->nt_bytes, plan);
 }
 
 static unsigned bucket_of(size_t bytes)
@@ -144,18 +157,18 @@ int hk_comm_choose(struct hk_comm *c, enum hk_coll coll, bool varied, size_t byt
 	return err;
 }
 
-/* The plan of an algorithm, in one form; made if there is none yet. */
+/* The plan of an algorithm or a given schedule, in one form; made if there is none yet. */
 static int find_made(struct hk_comm *c, const struct hk_problem *p, struct hk_choice choice,
-		     struct hk_plan **plan)
+		     unsigned given, struct hk_plan **plan)
 {
 	struct hk_made_plan *made;
 	int err;
 
 	for (uint32_t i = 0; i < c->nmade; i++) {
 		made = &c->made[i];
-		if (made->choice.algo == choice.algo && made->choice.channels == choice.channels &&
-		    made->root == p->root && made->inplace == p->inplace &&
-		    made->varied == p->varied) {
+		if (made->given == given && made->choice.algo == choice.algo &&
+		    made->choice.channels == choice.channels && made->root == p->root &&
+		    made->inplace == p->inplace && made->varied == p->varied) {
 			*plan = made->plan;
 			return 0;
 		}
@@ -165,9 +178,12 @@ static int find_made(struct hk_comm *c, const struct hk_problem *p, struct hk_ch
 		return hk_fail(ENOMEM, "no memory for plan %u", c->nmade);
 	c->made = made;
 	made += c->nmade;
-	*made = (struct hk_made_plan){
-		.choice = choice, .root = p->root, .inplace = p->inplace, .varied = p->varied};
-	err = make(c, p, choice.algo, &made->plan);
+	*made = (struct hk_made_plan){.choice = choice,
+				      .given = given,
+				      .root = p->root,
+				      .inplace = p->inplace,
+				      .varied = p->varied};
+	err = make(c, *p, choice, given, &made->plan);
 	if (err)
 		return err;
 	c->nmade++;
@@ -187,7 +203,7 @@ static uint32_t place_of(const struct hk_comm *c, uint64_t key)
 	return i;
 }
 
-static int add_entry(struct hk_comm *c, uint64_t key, struct hk_plan *plan)
+static int add_entry(struct hk_comm *c, struct hk_plan_entry entry)
 {
 	struct hk_plan_entry *old = c->plans;
 	uint32_t max = c->max_plans;
@@ -205,7 +221,7 @@ static int add_entry(struct hk_comm *c, uint64_t key, struct hk_plan *plan)
 				c->plans[place_of(c, old[i].key)] = old[i];
 		free(old);
 	}
-	c->plans[place_of(c, key)] = (struct hk_plan_entry){key, plan};
+	c->plans[place_of(c, entry.key)] = entry;
 	c->nplans++;
 	return 0;
 }
@@ -213,40 +229,63 @@ static int add_entry(struct hk_comm *c, uint64_t key, struct hk_plan *plan)
 /* Where ranks know only their own blocks, the choice can't depend on the size. */
 #define UNKNOWN_BUCKET 16
 
-int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_plan **plan)
+/* Finds or makes the plan of a call that is not in the table, and enters it there. */
+static int enter(struct hk_comm *c, const struct hk_request *req, struct hk_plan_entry *entry,
+		 unsigned bucket, unsigned given)
 {
-	unsigned bucket = bucket_of(req->block);
+	struct hk_problem p = {.coll = req->coll,
+			       .nranks = c->nranks,
+			       .root = req->root,
+			       .channels = c->config.channels,
+			       .inplace = req->inplace,
+			       .varied = req->varied,
+			       .layout = c->layout};
 	struct hk_choice choice = {0};
-	struct hk_problem p;
-	uint64_t key;
-	uint32_t at;
+	int err = 0;
+
+	if (!given)
+		err = hk_comm_choose(c, p.coll, p.varied, (size_t)1 << (bucket < 63 ? bucket : 63),
+				     &choice);
+	if (err)
+		return err;
+	if (given) {
+		entry->adapt = hk_comm_adaptation(&c->given[given - 1], req->inplace);
+		p.inplace = req->inplace != (entry->adapt != HK_ADAPT_NONE);
+	}
+	p.channels = choice.channels;
+	err = find_made(c, &p, choice, given, &entry->plan);
+	return err ? err : add_entry(c, *entry);
+}
+
+/* The given schedule for a call, unless an algorithm is forced. */
+static unsigned given_for(struct hk_comm *c, const struct hk_request *req)
+{
+	if (req->varied || req->coll == HK_BARRIER || hk_param_str(HK_PARAM_ALGO))
+		return 0;
+	return hk_comm_given_for(c, req->coll, req->root, req->block);
+}
+
+int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_call *call,
+		 struct hk_plan **plan)
+{
+	unsigned given = __builtin_expect(c->ngiven > 0, 0) ? given_for(c, req) : 0;
+	unsigned bucket = bucket_of(req->block);
+	struct hk_plan_entry entry = {0}, *found;
 	int err;
 
 	if (req->varied && !hk_coll_sizes_known(req->coll))
 		bucket = UNKNOWN_BUCKET;
-	key = 1ull << 63 | (uint64_t)req->root << 24 | (uint64_t)req->coll << 16 | bucket << 4 |
-	      req->varied << 1 | req->inplace;
-	if (c->nplans) {
-		at = place_of(c, key);
-		if (__builtin_expect(c->plans[at].key == key, 1)) {
-			*plan = c->plans[at].plan;
-			return 0;
-		}
+	entry.key = 1ull << 63 | (uint64_t)given << 48 | (uint64_t)req->root << 24 |
+		    (uint64_t)req->coll << 16 | bucket << 4 | req->varied << 1 | req->inplace;
+	found = c->nplans ? &c->plans[place_of(c, entry.key)] : &entry;
+	if (__builtin_expect(!found->plan, 0)) {
+		err = enter(c, req, &entry, bucket, given);
+		if (err)
+			return err;
+		found = &entry;
 	}
-	p = (struct hk_problem){.coll = req->coll,
-				.nranks = c->nranks,
-				.root = req->root,
-				.channels = c->config.channels,
-				.inplace = req->inplace,
-				.varied = req->varied,
-				.layout = c->layout};
-	err = hk_comm_choose(c, p.coll, p.varied, (size_t)1 << (bucket < 63 ? bucket : 63),
-			     &choice);
-	if (err)
-		return err;
-	p.channels = choice.channels;
-	err = find_made(c, &p, choice, plan);
-	return err ? err : add_entry(c, key, *plan);
+	*plan = found->plan;
+	return found->adapt ? hk_comm_adapt(c, req, found->adapt, call) : 0;
 }
 
 /* --- point-to-point --- */
