@@ -80,7 +80,19 @@ static int run_job(const struct hk_perf_collective *coll, const struct hk_perf_o
 	struct hk_perf_job job = {
 		.coll = coll, .options = o, .launch = l, .nranks = l->nprocs * o->threads};
 	struct worker *workers = calloc((size_t)o->threads, sizeof(*workers));
+	const char *problem = NULL;
 	int status = 2;
+
+	if (o->root >= job.nranks)
+		problem = "--root must be less than the number of ranks";
+	else if (coll->powers && (job.nranks & (job.nranks - 1)))
+		problem = "the number of ranks must be a power of two";
+	if (problem) {
+		if (l->rank == 0)
+			fprintf(stderr, "%s_perf: %s\n", coll->name, problem);
+		free(workers);
+		return 2;
+	}
 
 	if (workers && !hk_launch_share_id(l, &job.id))
 		status = run_workers(&job, workers);

@@ -42,7 +42,7 @@ static const char help[] =
 	"  -t, --nthreads N          ranks per process, a thread each (default 1)\n"
 	"  -p, --parallel_init 0|1   0: one call makes all ranks, if they are in one process\n"
 	"                            (default 1: each thread joins by itself)\n"
-	"  -r, --root N              accepted for collectives without a root, and ignored\n"
+	"  -r, --root N              root of rooted collectives (default 0)\n"
 	"  -a, --average N           time reported: 0 rank 0's, 1 mean, 2 least, 3 most over "
 	"ranks\n"
 	"                            (default 1)\n"

@@ -27,7 +27,8 @@ struct rank {
 	size_t buffer_bytes;   /* of send and of recv, less the guard */
 	char *send, *recv;
 	void *send_handle, *recv_handle;
-	double *gathered; /* 2 per rank */
+	double *gathered;	      /* 2 per rank */
+	size_t *counts, *recv_counts; /* of a shape, per rank */
 	struct hk_perf_report report;
 };
 
@@ -88,8 +89,10 @@ static int set_up(struct rank *r)
 	/* Shapes round down to whole elements, so maxbytes is enough for each. */
 	r->buffer_bytes = job->options->max_bytes;
 	r->gathered = calloc((size_t)job->nranks, 2 * sizeof(double));
-	if (!r->gathered || allocate(r, &r->send, &r->send_handle) ||
-	    allocate(r, &r->recv, &r->recv_handle))
+	r->counts = calloc((size_t)job->nranks, sizeof(size_t));
+	r->recv_counts = calloc((size_t)job->nranks, sizeof(size_t));
+	if (!r->gathered || !r->counts || !r->recv_counts ||
+	    allocate(r, &r->send, &r->send_handle) || allocate(r, &r->recv, &r->recv_handle))
 		return -1;
 	if (r->rank == 0)
 		return hk_perf_report_open(&r->report, job->coll, job->options, job->launch);
@@ -119,6 +122,8 @@ static int tear_down(struct rank *r, int status)
 	release(r, r->send, r->send_handle);
 	release(r, r->recv, r->recv_handle);
 	free(r->gathered);
+	free(r->counts);
+	free(r->recv_counts);
 	if (r->comm && try(r, hocketCommDestroy(r->comm), "hocketCommDestroy"))
 		status = 2;
 	return status;
@@ -168,27 +173,35 @@ static double gathered_sum(const struct rank *r)
 
 /* --- one variant --- */
 
-static void place(const struct rank *r, const struct variant *v, char **send, char **recv)
+static struct hk_perf_who who(const struct rank *r)
+{
+	return (struct hk_perf_who){r->rank, r->job->nranks, r->job->options->root};
+}
+
+static struct hk_perf_call make_call(const struct rank *r, const struct variant *v)
 {
 	size_t size = hk_elements[v->type].size;
 
-	*send = r->send;
-	*recv = r->recv;
-	if (v->in_place) {
-		*send = r->recv + (size_t)r->rank * v->shape.send_stride * size;
-		*recv = r->recv + (size_t)r->rank * v->shape.recv_stride * size;
-	}
+	return (struct hk_perf_call){
+		.who = who(r),
+		.shape = &v->shape,
+		.send = v->in_place ? r->recv + v->shape.send_at * size : r->send,
+		.recv = v->in_place ? r->recv + v->shape.recv_at * size : r->recv,
+		.type = v->type,
+		.op = v->redop,
+		.comm = r->comm,
+		.stream = r->stream,
+	};
 }
 
 static int run_calls(struct rank *r, const struct variant *v, int calls)
 {
 	const struct hk_perf_collective *coll = r->job->coll;
-	char *send, *recv;
+	struct hk_perf_call call = make_call(r, v);
 	hocketResult_t res = hocketSuccess;
 
-	place(r, v, &send, &recv);
 	for (int i = 0; i < calls && res == hocketSuccess; i++)
-		res = coll->call(send, recv, v->shape.count, v->type, v->redop, r->comm, r->stream);
+		res = coll->call(&call);
 	if (res == hocketSuccess && r->stream)
 		res = hocketStreamSynchronize(r->stream);
 	return try(r, res, coll->name);
@@ -233,24 +246,36 @@ static struct hk_verify make_verify(const struct rank *r, const struct variant *
 	};
 }
 
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* How far this rank's buffers reach in r->recv. */
+static size_t reach(const struct variant *v)
+{
+	size_t recv = v->shape.recv ? v->shape.recv_at * v->in_place + v->shape.recv : 0;
+	size_t send = v->in_place && v->shape.send ? v->shape.send_at + v->shape.send : 0;
+
+	return (send > recv ? send : recv) * hk_elements[v->type].size;
+}
+
 /* Wrong elements of one call here: in the result, past it, and in an input that had to stay. */
 static int check_once(struct rank *r, const struct variant *v, int round, size_t *wrong)
 {
-	size_t size = hk_elements[v->type].size;
 	struct hk_verify verify = make_verify(r, v, round);
+	struct hk_perf_call call = make_call(r, v);
 	const struct hk_perf_shape *s = &v->shape;
-	size_t used = (v->in_place && s->send > s->recv ? s->send : s->recv) * size;
-	char *send, *recv;
+	size_t used = reach(v);
 
-	place(r, v, &send, &recv);
-	memset(r->recv, 0xa5, used);
+	memset(r->recv, 0xa5, least(used, r->buffer_bytes));
 	memset(r->recv + used, GUARD_VALUE, GUARD_BYTES);
-	hk_verify_fill(&verify, r->rank, 0, s->send, send);
+	hk_verify_fill(&verify, r->rank, 0, s->send, (char *)(uintptr_t)call.send);
 	if (run_calls(r, v, 1))
 		return -1;
-	*wrong += r->job->coll->wrong(&verify, s, r->rank, recv);
+	*wrong += s->recv ? r->job->coll->wrong(&verify, &call) : 0;
 	if (!v->in_place)
-		*wrong += hk_verify_input(&verify, r->rank, 0, s->send, send);
+		*wrong += hk_verify_input(&verify, r->rank, 0, s->send, call.send);
 	for (size_t i = 0; i < GUARD_BYTES; i++)
 		*wrong += r->recv[used + i] != GUARD_VALUE;
 	return 0;
@@ -274,10 +299,9 @@ static int measure_place(struct rank *r, const struct variant *v, int *iters,
 {
 	const struct hk_perf_options *o = r->job->options;
 	struct hk_verify verify = make_verify(r, v, -1);
-	char *send, *recv;
+	struct hk_perf_call call = make_call(r, v);
 
-	place(r, v, &send, &recv);
-	hk_verify_fill(&verify, r->rank, 0, v->shape.send, send);
+	hk_verify_fill(&verify, r->rank, 0, v->shape.send, (char *)(uintptr_t)call.send);
 	if (run_calls(r, v, o->warmup * o->agg_iters))
 		return -1;
 	if (!*iters && choose_iters(r, v, iters))
@@ -297,17 +321,24 @@ static void find_algorithm(const struct rank *r, size_t bytes, struct hk_perf_ro
 {
 	row->algo = "-";
 	row->channels = 0;
-	hocketCommGetAlgorithm(r->comm, r->job->coll->name, bytes, &row->algo, &row->channels);
+	if (r->job->coll->algorithm)
+		hocketCommGetAlgorithm(r->comm, r->job->coll->algorithm, bytes, &row->algo,
+				       &row->channels);
 }
 
 static int measure_size(struct rank *r, struct variant *v, size_t bytes, size_t *wrong)
 {
 	const struct hk_perf_collective *coll = r->job->coll;
 	size_t size = hk_elements[v->type].size;
-	struct hk_perf_row row = {.type = (int)v->type, .op = coll->reduces ? v->op : -1};
+	struct hk_perf_row row = {.type = (int)v->type,
+				  .op = coll->reduces ? v->op : -1,
+				  .root = coll->rooted ? r->job->options->root : -1,
+				  .no_in_place = !coll->in_place};
+	struct hk_perf_who w = who(r);
 
-	coll->shape(bytes / size, r->job->nranks, &v->shape);
-	if (!v->shape.count && bytes) {
+	v->shape = (struct hk_perf_shape){.counts = r->counts, .recv_counts = r->recv_counts};
+	coll->shape(bytes / size, &w, &v->shape);
+	if (!v->shape.total && bytes && !coll->sizeless) {
 		if (r->rank == 0)
 			hk_perf_report_skipped(bytes, (int)v->type);
 		return 0;
@@ -318,7 +349,7 @@ static int measure_size(struct rank *r, struct variant *v, size_t bytes, size_t 
 	if (measure_place(r, v, &row.iters, &row.out_of_place))
 		return -1;
 	v->in_place = true;
-	if (measure_place(r, v, &row.iters, &row.in_place))
+	if (coll->in_place && measure_place(r, v, &row.iters, &row.in_place))
 		return -1;
 	*wrong += row.out_of_place.wrong + row.in_place.wrong;
 	find_algorithm(r, v->shape.count * size, &row);
@@ -337,6 +368,8 @@ static int measure_sizes(struct rank *r, struct variant *v, size_t *wrong)
 
 		if (measure_size(r, v, bytes, wrong))
 			return -1;
+		if (r->job->coll->sizeless)
+			break;
 		if (o->step_bytes)
 			next = bytes + o->step_bytes;
 		bytes = next > bytes ? next : bytes + 1;

@@ -113,9 +113,12 @@ void hk_perf_report_row(struct hk_perf_report *report, const struct hk_perf_row 
 	const char *type = hk_elements[row->type].name;
 	int checked = report->options->check;
 
-	printf("%12zu  %12zu  %8s  %6s  %6d", row->bytes, row->count, type, op, -1);
+	printf("%12zu  %12zu  %8s  %6s  %6d", row->bytes, row->count, type, op, row->root);
 	print_place(&row->out_of_place, checked);
-	print_place(&row->in_place, checked);
+	if (row->no_in_place)
+		printf("  %7s  %6s  %6s %6s", "N/A", "N/A", "N/A", "N/A");
+	else
+		print_place(&row->in_place, checked);
 	if (row->channels > 1)
 		printf("  %s x%d\n", row->algo, row->channels);
 	else
@@ -124,16 +127,21 @@ void hk_perf_report_row(struct hk_perf_report *report, const struct hk_perf_row 
 	if (report->json) {
 		fprintf(report->json,
 			"%s\n  {\"size\": %zu, \"count\": %zu, \"type\": \"%s\", \"op\": \"%s\", "
-			"\"iters\": %d, \"algo\": \"%s\", \"channels\": %d",
-			report->rows ? "," : "", row->bytes, row->count, type, op, row->iters,
-			row->algo, row->channels);
+			"\"root\": %d, \"iters\": %d, \"algo\": \"%s\", \"channels\": %d",
+			report->rows ? "," : "", row->bytes, row->count, type, op, row->root,
+			row->iters, row->algo, row->channels);
 		write_place(report->json, "out_of_place", &row->out_of_place, checked);
-		write_place(report->json, "in_place", &row->in_place, checked);
+		if (row->no_in_place)
+			fprintf(report->json, ", \"in_place\": null");
+		else
+			write_place(report->json, "in_place", &row->in_place, checked);
 		fprintf(report->json, "}");
 	}
 	report->rows++;
 	report->wrong += row->out_of_place.wrong + row->in_place.wrong;
-	report->busbw_sum += row->out_of_place.busbw + row->in_place.busbw;
+	/* Where there is one form only, it counts for both. */
+	report->busbw_sum += row->out_of_place.busbw +
+			     (row->no_in_place ? row->out_of_place : row->in_place).busbw;
 }
 
 void hk_perf_report_skipped(size_t bytes, int type)

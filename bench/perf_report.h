@@ -16,7 +16,8 @@ struct hk_perf_place {
 
 struct hk_perf_row {
 	size_t bytes, count;
-	int type, op; /* op -1: none */
+	int type, op, root; /* op, root -1: none */
+	bool no_in_place;   /* there is no such form */
 	int iters;
 	const char *algo; /* what the library ran */
 	int channels;

@@ -21,6 +21,19 @@
 
 static char output[16384]; /* of the last command given to says() */
 static const char *all_reduce, *reduce_scatter, *all_gather, *wrong_perf, *hocket;
+static char **programs; /* every NAME_perf */
+
+static const char *program(const char *end)
+{
+	for (int i = 0; programs[i]; i++) {
+		const char *found = strstr(programs[i], end);
+
+		if (found && !strcmp(found, end))
+			return programs[i];
+	}
+	fail_msg("%s was not built", end);
+	return NULL;
+}
 
 /* The exit status of a shell command, whose output is dropped. */
 static int shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -62,12 +75,25 @@ static void says(const char *text, const char *fmt, ...)
 
 static void threads_alone(void **state)
 {
-	const char *programs[] = {all_reduce, reduce_scatter, all_gather};
+	for (int i = 0; programs[i]; i++)
+		for (int n = 1; n <= 4; n++)
+			if (n != 3 || !strstr(programs[i], "hypercube"))
+				assert_int_equal(shell("%s -t %d -b 8 -e 64K -f 16 -n 2 -c 2",
+						       programs[i], n),
+						 0);
+	assert_int_equal(shell("%s -t 3 2>&1", program("/hypercube_perf")), 2);
+}
 
-	for (int i = 0; i < 3; i++)
-		for (int n = 1; n <= 3; n++)
-			assert_int_equal(
-				shell("%s -t %d -b 8 -e 64K -f 16 -n 2 -c 2", programs[i], n), 0);
+static void other_roots(void **state)
+{
+	const char *rooted[] = {"/broadcast_perf", "/reduce_perf",   "/gather_perf",
+				"/scatter_perf",   "/gather_v_perf", "/scatter_v_perf"};
+
+	for (unsigned i = 0; i < sizeof(rooted) / sizeof(rooted[0]); i++) {
+		assert_int_equal(shell("%s -t 3 -e 64K -f 64 -n 2 -r 2", program(rooted[i])), 0);
+		assert_int_equal(shell("%s -t 3 -e 64K -f 64 -n 2 -r 3 2>&1", program(rooted[i])),
+				 2);
+	}
 }
 
 static void one_call_makes_all_ranks(void **state)
@@ -200,14 +226,14 @@ static void flags_that_make_no_sense_are_refused(void **state)
 
 static void what_is_not_measured_is_said(void **state)
 {
-	const char *programs[] = {reduce_scatter, all_gather};
+	const char *parted[] = {reduce_scatter, all_gather};
 
 	says("1 rank = 1 process (alone) x 1 thread\n"
 	     "# 1 rank: nothing is communicated; use hocket run -n N, or -t N\n",
 	     "%s -e 8 -n 1", all_reduce);
 	for (int i = 0; i < 2; i++) {
 		says("# 8 B left out: too small to give every rank an element (float, 4 B)\n",
-		     "%s -t 3 -e 16 -n 1", programs[i]);
+		     "%s -t 3 -e 16 -n 1", parted[i]);
 		says("3 ranks = 1 process (alone) x 3 threads\n", "%s -t 3 -e 16 -n 1",
 		     programs[i]);
 		assert_null(strstr(output, "# 16 B"));
@@ -238,6 +264,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(threads_alone),
+		cmocka_unit_test(other_roots),
 		cmocka_unit_test(one_call_makes_all_ranks),
 		cmocka_unit_test(all_types_and_operations),
 		cmocka_unit_test(streams_and_registered_memory),
@@ -253,15 +280,15 @@ int main(int argc, char **argv)
 		cmocka_unit_test(results_as_json),
 	};
 
-	if (argc != 6) {
-		fprintf(stderr, "arguments: all_reduce_perf reduce_scatter_perf all_gather_perf "
-				"wrong_perf hocket\n");
+	if (argc < 4) {
+		fprintf(stderr, "arguments: wrong_perf hocket NAME_perf...\n");
 		return 2;
 	}
-	all_reduce = argv[1];
-	reduce_scatter = argv[2];
-	all_gather = argv[3];
-	wrong_perf = argv[4];
-	hocket = argv[5];
+	wrong_perf = argv[1];
+	hocket = argv[2];
+	programs = argv + 3; /* ends with NULL */
+	all_reduce = program("/all_reduce_perf");
+	reduce_scatter = program("/reduce_scatter_perf");
+	all_gather = program("/all_gather_perf");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

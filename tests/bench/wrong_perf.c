@@ -2,45 +2,20 @@
 /* A benchmark of an all-reduce that damages one element on rank 0: its exit status must say so. */
 #include "perf.h"
 
-static void shape(size_t elements, int nranks, struct hk_perf_shape *s)
+static hocketResult_t call(const struct hk_perf_call *c)
 {
-	*s = (struct hk_perf_shape){
-		.count = elements, .send = elements, .recv = elements, .total = elements};
-}
+	hocketResult_t res = hk_perf_find("all_reduce")->call(c);
 
-static double bus_factor(int nranks)
-{
-	return 1;
-}
-
-static hocketResult_t call(const void *send, void *recv, size_t count, hocketDataType_t type,
-			   hocketRedOp_t op, hocketComm_t comm, hocketStream_t stream)
-{
-	hocketResult_t res = hocketAllReduce(send, recv, count, type, op, comm, stream);
-	int rank = 1;
-
-	hocketCommUserRank(comm, &rank);
-	if (rank == 0 && count)
-		((char *)recv)[0] ^= 1;
+	if (c->who.rank == 0 && c->shape->count)
+		((char *)c->recv)[0] ^= 1;
 	return res;
-}
-
-static size_t wrong(const struct hk_verify *v, const struct hk_perf_shape *s, int rank,
-		    const void *recv)
-{
-	return hk_verify_reduced(v, 0, s->recv, recv);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct hk_perf_collective coll = {
-		.name = "wrong",
-		.reduces = true,
-		.shape = shape,
-		.bus_factor = bus_factor,
-		.call = call,
-		.wrong = wrong,
-	};
+	struct hk_perf_collective coll = *hk_perf_find("all_reduce");
 
+	coll.name = "wrong";
+	coll.call = call;
 	return hk_perf_main(argc, argv, &coll);
 }
