@@ -19,6 +19,7 @@
 #define MARGIN	      24
 #define MOST_NODES    24 /* that are drawn in the row of nodes */
 #define MOST_SWITCHES 24
+#define MOST_LABELS   400 /* links of a large network that still get their labels */
 
 static const char *const link_colours[HK_NLINKS] = {
 	[HK_LINK_MEMORY] = "#8a8a8a",	[HK_LINK_SOCKET] = "#b0562a", [HK_LINK_PCIE] = "#3f6fb5",
@@ -97,7 +98,7 @@ static void draw_link(struct drawing *d, const struct hk_link *l, int from, int 
 		      enum pass pass)
 {
 	bool down = d->y[from] < d->y[to], level = fabs(d->y[from] - d->y[to]) < 1;
-	double half = BOX_HEIGHT / 2.0, bend = level ? 40 : 0;
+	double half = BOX_HEIGHT / 2.0, bend = level ? 16 + 0.06 * fabs(d->x[from] - d->x[to]) : 0;
 	double x1 = d->x[from], x2 = d->x[to];
 	double y1 = d->y[from] + (level || down ? half : -half);
 	double y2 = d->y[to] + (level || !down ? half : -half);
@@ -319,7 +320,8 @@ static void draw_network(struct drawing *d)
 		place_row(d, tier);
 	place_row(d, 0);
 	draw_cables(d, LINES);
-	draw_cables(d, LABELS);
+	if (g->nlinks < MOST_LABELS || g->nhosts < MOST_NODES)
+		draw_cables(d, LABELS);
 	draw_boxes(d);
 }
 

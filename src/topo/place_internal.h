@@ -27,6 +27,8 @@ void hk_shapes_free(struct shape *shapes);
  * included, is as wide as can be found: gbs[i * n + j]. Prefers the order as given. Returns the
  * narrowest. */
 double hk_ring_order(int n, const double *gbs, int *order);
+/* The narrowest path between neighbours in the ring as it is. */
+double hk_ring_width(int n, const double *gbs, const int *order);
 
 /* The leaf switch that a host hangs on, -1: none. */
 int hk_leaf_of(const struct hk_graph *g, int host);

@@ -40,7 +40,7 @@ static bool extend(struct ring_search *s, int at)
 	return false;
 }
 
-static double narrowest_of(int n, const double *gbs, const int *order)
+double hk_ring_width(int n, const double *gbs, const int *order)
 {
 	double narrowest = HK_MAX_GBS;
 
@@ -60,7 +60,7 @@ double hk_ring_order(int n, const double *gbs, int *order)
 		order[i] = i;
 	if (n < 2)
 		return 0;
-	current = narrowest_of(n, gbs, order);
+	current = hk_ring_width(n, gbs, order);
 	for (; n > 2 && n <= MOST_PLACES;) {
 		struct ring_search s = {.n = n, .budget = BUDGET, .gbs = gbs, .order = order};
 

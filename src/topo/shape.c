@@ -11,6 +11,9 @@
 #include "error.h"
 #include "place_internal.h"
 
+/* With more ranks on one host their paths are not compared. */
+#define MOST_PAIRED 64
+
 /* Past the last vertex of the host. */
 static int end_of(const struct hk_graph *g, int host)
 {
@@ -127,21 +130,13 @@ static int choose_nics(const struct hk_graph *g, struct shape *s)
 	return err;
 }
 
-/* The ring, and whether it makes a difference which NUMA node or package a GPU is in. */
-static int order_ring(const struct hk_graph *g, struct shape *s)
+/* The widest paths between the ranks; nvlink has those over NVLink (or xGMI) alone, else 0. */
+static int measure_pairs(const struct hk_graph *g, const struct shape *s, double *gbs,
+			 double *nvlink)
 {
 	size_t n = (size_t)s->n;
-	double *gbs;
-	bool close = s->gpus;
 	int err = 0;
 
-	for (int i = 0; i < s->n; i++)
-		s->ring[i] = i;
-	if (!s->gpus || s->n < 2 || s->n > 64)
-		return 0;
-	gbs = calloc(n * n, sizeof(*gbs));
-	if (!gbs)
-		return hk_fail(ENOMEM, "no memory to place ranks");
 	for (size_t i = 0; i < n && !err; i++)
 		for (size_t j = 0; j < i && !err; j++) {
 			struct hk_path p = {0};
@@ -149,20 +144,38 @@ static int order_ring(const struct hk_graph *g, struct shape *s)
 			err = hk_graph_path(g, s->host + s->vertex[i], s->host + s->vertex[j],
 					    HK_PATH_WIDEST, &p, NULL);
 			gbs[i * n + j] = gbs[j * n + i] = p.gbs;
-			close &= p.reach <= HK_REACH_NVLINK;
+			if (p.reach <= HK_REACH_NVLINK)
+				nvlink[i * n + j] = nvlink[j * n + i] = p.gbs;
 		}
-	if (err == -ENOENT)
-		err = 0; /* a part that hangs on nothing: then the order as given */
-	else if (!err && close)
-		s->ring_gbs = hk_ring_order(s->n, gbs, s->ring);
-	else if (!err)
-		for (int i = 0; i < s->n; i++) {
-			double width = gbs[(size_t)i * n + (size_t)(i + 1) % n];
+	return err;
+}
 
-			s->ring_gbs = i && s->ring_gbs < width ? s->ring_gbs : width;
-		}
-	for (int i = 0; i < s->n && close; i++)
-		s->numa[i] = s->package[i] = 0;
+/* GPUs that NVLink joins to a ring take that one, and it makes no difference which NUMA node or
+ * package they are in. */
+static int order_ring(const struct hk_graph *g, struct shape *s)
+{
+	size_t n = (size_t)s->n;
+	double *gbs, *nvlink;
+	int err;
+
+	for (int i = 0; i < s->n; i++)
+		s->ring[i] = i;
+	if (!s->gpus || s->n < 2 || s->n > MOST_PAIRED)
+		return 0;
+	gbs = calloc(2 * n * n, sizeof(*gbs));
+	if (!gbs)
+		return hk_fail(ENOMEM, "no memory to place ranks");
+	nvlink = gbs + n * n;
+	err = measure_pairs(g, s, gbs, nvlink);
+	if (err == -ENOENT) {
+		err = 0; /* a part that hangs on nothing: then the order as given */
+	} else if (!err) {
+		s->ring_gbs = hk_ring_order(s->n, nvlink, s->ring);
+		for (int i = 0; i < s->n && s->ring_gbs > 0; i++)
+			s->numa[i] = s->package[i] = 0;
+		if (s->ring_gbs <= 0)
+			s->ring_gbs = hk_ring_width(s->n, gbs, s->ring);
+	}
 	free(gbs);
 	return err;
 }

@@ -127,7 +127,8 @@ static int add_link(struct reader *r, int a, int b, const struct hk_rate *rate)
 	struct hk_graph *g = r->open ? r->open->graph : r->graph;
 	int err;
 
-	if (!r->open && g->vertices[a].host >= 0 && g->vertices[a].host == g->vertices[b].host)
+	if (!r->open && a != b && g->vertices[a].host >= 0 &&
+	    g->vertices[a].host == g->vertices[b].host)
 		return hk_text_refuse(r, "a link inside a node belongs in its machine");
 	err = hk_text_check(r, hk_graph_add_link(g, a, b, rate));
 	if (!err)

@@ -223,7 +223,7 @@ static void open_matrix(struct state *s, const char **attributes)
 	const char *indexing = attribute(attributes, "indexing");
 	struct hk_xml *x = s->xml;
 
-	if (!name || strcmp(name, "NVLinkBandwidth") || x->n || s->nobjs)
+	if (!name || strcmp(name, "NVLinkBandwidth") || x->gp)
 		return;
 	if (indexing && strcmp(indexing, "gp")) {
 		refuse(s, EINVAL, "NVLinkBandwidth is indexed by %.20s instead of gp", indexing);
