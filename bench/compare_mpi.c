@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Hocket's all-reduce beside MPI's, fairly: in the same processes, on the same buffers, in blocks
+ * Hocket's collectives beside MPI's, fairly: in the same processes, on the same buffers, in blocks
  * that alternate, so that a change of the machine's clock or load meets both alike. A round is a
  * block of each, and rounds take turns in who goes first. The ratio is taken within rounds, and its
  * median over rounds is reported. Both results are verified on every size.
@@ -14,6 +14,7 @@
 
 #include <hocket/hocket.h>
 
+#include "compare_calls.h"
 #include "compare_report.h"
 #include "launch.h"
 #include "perf_options.h"
@@ -30,6 +31,7 @@ struct options {
 	int rounds;
 	bool registered, memory_only;
 	const char *json, *csv;
+	const struct hk_perf_collective *coll;
 };
 
 struct bench {
@@ -37,12 +39,15 @@ struct bench {
 	struct hk_launch launch;
 	hocketComm_t comm;
 	float *send, *recv;
+	struct hk_perf_shape shape;
+	struct hk_mpi_counts mpi;
 };
 
 enum side { HOCKET, MPI, NSIDES };
 
 static const char help[] =
 	"usage: mpirun -n N %s [flags]\n"
+	"  -C NAME   the collective, as in NAME_perf (default all_reduce)\n"
 	"  -b SIZE   smallest size; suffixes K, M, G (default 8)\n"
 	"  -e SIZE   largest size (default 64M)\n"
 	"  -f X      sizes grow by this factor (default 2)\n"
@@ -58,10 +63,16 @@ static int parse(int argc, char **argv, struct options *o)
 {
 	int flag, bad = 0;
 
-	*o = (struct options){.min_bytes = 8, .max_bytes = 64u << 20, .factor = 2, .rounds = 15};
+	*o = (struct options){.min_bytes = 8,
+			      .max_bytes = 64u << 20,
+			      .factor = 2,
+			      .rounds = 15,
+			      .coll = hk_perf_find("all_reduce")};
 	opterr = 0;
-	while ((flag = getopt(argc, argv, "b:e:f:R:rMJ:V:h")) != -1) {
-		if (flag == 'b')
+	while ((flag = getopt(argc, argv, "C:b:e:f:R:rMJ:V:h")) != -1) {
+		if (flag == 'C')
+			o->coll = hk_perf_find(optarg);
+		else if (flag == 'b')
 			bad |= hk_perf_parse_size(optarg, &o->min_bytes);
 		else if (flag == 'e')
 			bad |= hk_perf_parse_size(optarg, &o->max_bytes);
@@ -80,9 +91,9 @@ static int parse(int argc, char **argv, struct options *o)
 		else
 			bad = 1;
 	}
-	return bad || optind < argc || !(o->factor > 1) || o->rounds < 1 ||
-			       o->rounds > MAX_ROUNDS || o->min_bytes < sizeof(float) ||
-			       o->max_bytes < o->min_bytes
+	return bad || optind < argc || !o->coll || !hk_mpi_has(o->coll) || !(o->factor > 1) ||
+			       o->rounds < 1 || o->rounds > MAX_ROUNDS ||
+			       o->min_bytes < sizeof(float) || o->max_bytes < o->min_bytes
 		       ? -1
 		       : 0;
 }
@@ -97,61 +108,73 @@ static void must(const struct bench *b, hocketResult_t res, const char *what)
 	MPI_Abort(MPI_COMM_WORLD, 2);
 }
 
-static void run_calls(struct bench *b, enum side side, size_t count, int calls)
+static struct hk_perf_call make_call(const struct bench *b)
 {
-	if (side == MPI) {
-		for (int i = 0; i < calls; i++)
-			MPI_Allreduce(b->send, b->recv, (int)count, MPI_FLOAT, MPI_SUM,
-				      MPI_COMM_WORLD);
-		return;
-	}
-	for (int i = 0; i < calls; i++)
-		must(b,
-		     hocketAllReduce(b->send, b->recv, count, hocketFloat32, hocketSum, b->comm,
-				     NULL),
-		     "hocketAllReduce");
+	return (struct hk_perf_call){
+		.who = {b->launch.rank, b->launch.nprocs, 0},
+		.shape = &b->shape,
+		/* MPI broadcasts in place only. */
+		.send = strcmp(b->o.coll->name, "broadcast") ? b->send : b->recv,
+		.recv = b->recv,
+		.type = hocketFloat32,
+		.op = hocketSum,
+		.comm = b->comm,
+	};
+}
+
+static void run_calls(struct bench *b, enum side side, int calls)
+{
+	struct hk_perf_call call = make_call(b);
+
+	for (int i = 0; i < calls && side == MPI; i++)
+		hk_mpi_call(b->o.coll, &call, &b->mpi);
+	for (int i = 0; i < calls && side == HOCKET; i++)
+		must(b, b->o.coll->call(&call), b->o.coll->name);
 }
 
 /* Seconds per call, of the slowest rank. */
-static double time_block(struct bench *b, enum side side, size_t count, int calls)
+static double time_block(struct bench *b, enum side side, int calls)
 {
 	double start, took, slowest;
 
 	MPI_Barrier(MPI_COMM_WORLD);
 	start = MPI_Wtime();
-	run_calls(b, side, count, calls);
+	run_calls(b, side, calls);
 	took = MPI_Wtime() - start;
 	MPI_Allreduce(&took, &slowest, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
 	return slowest / calls;
 }
 
 /* Wrong elements of a call over all ranks. */
-static size_t check(struct bench *b, enum side side, size_t count)
+static size_t check(struct bench *b, enum side side)
 {
-	struct hk_verify v = {hocketFloat32, hocketSum, b->launch.nprocs, count * 2 + side};
+	struct hk_verify v = {hocketFloat32, hocketSum, b->launch.nprocs,
+			      b->shape.total * 2 + side};
+	struct hk_perf_call call = make_call(b);
 	unsigned long long wrong, all;
 
-	hk_verify_fill(&v, b->launch.rank, 0, count, b->send);
-	memset(b->recv, 0xa5, count * sizeof(float));
-	run_calls(b, side, count, 1);
-	wrong = hk_verify_reduced(&v, 0, count, b->recv) +
-		hk_verify_input(&v, b->launch.rank, 0, count, b->send);
+	memset(b->recv, 0xa5, b->shape.recv * sizeof(float));
+	hk_verify_fill(&v, b->launch.rank, 0, b->shape.send, (void *)(uintptr_t)call.send);
+	run_calls(b, side, 1);
+	wrong = hk_verify_input(&v, b->launch.rank, 0, b->shape.send, call.send);
+	if (b->shape.recv)
+		wrong += b->o.coll->wrong(&v, &call);
 	MPI_Allreduce(&wrong, &all, 1, MPI_UNSIGNED_LONG_LONG, MPI_SUM, MPI_COMM_WORLD);
 	return (size_t)all;
 }
 
 /* Checks and warms up; chooses the calls that fill a block. */
-static void prepare(struct bench *b, enum side side, size_t count, struct hk_compare_side *result)
+static void prepare(struct bench *b, enum side side, struct hk_compare_side *result)
 {
 	double calls;
 
-	result->wrong = check(b, side, count);
-	calls = BLOCK_S / (time_block(b, side, count, MIN_ITERS) + 1e-9);
+	result->wrong = check(b, side);
+	calls = BLOCK_S / (time_block(b, side, MIN_ITERS) + 1e-9);
 	/* The first calls of a size may set things up: warm up by half a block, then look again. */
 	if (calls > 2 * MIN_ITERS)
-		calls = BLOCK_S / (time_block(b, side, count,
-					      calls > MAX_ITERS ? MAX_ITERS / 2 : (int)calls / 2) +
-				   1e-9);
+		calls = BLOCK_S /
+			(time_block(b, side, calls > MAX_ITERS ? MAX_ITERS / 2 : (int)calls / 2) +
+			 1e-9);
 	result->iters = calls < MIN_ITERS ? MIN_ITERS : calls > MAX_ITERS ? MAX_ITERS : (int)calls;
 }
 
@@ -171,21 +194,32 @@ static double quantile(const double *sorted, int n, double q)
 	return sorted[low] + (at - low) * (sorted[high] - sorted[low]);
 }
 
-static void compare_size(struct bench *b, size_t bytes, struct hk_compare_row *row)
+/* The shape of a size; false if it is too small to share out. */
+static bool set_shape(struct bench *b, size_t bytes)
 {
-	size_t count = bytes / sizeof(float);
+	struct hk_perf_who who = {b->launch.rank, b->launch.nprocs, 0};
+
+	b->shape = (struct hk_perf_shape){.counts = b->mpi.send_counts,
+					  .recv_counts = b->mpi.recv_counts};
+	b->o.coll->shape(bytes / sizeof(float), &who, &b->shape);
+	hk_mpi_prepare(&b->mpi, &b->shape, b->launch.nprocs);
+	return b->shape.total || b->o.coll->sizeless;
+}
+
+static void compare_size(struct bench *b, struct hk_compare_row *row)
+{
 	struct hk_compare_side *sides[NSIDES] = {[HOCKET] = &row->hocket, [MPI] = &row->mpi};
 	double times[NSIDES][MAX_ROUNDS], ratios[MAX_ROUNDS];
 	int n = b->o.rounds;
 
-	row->bytes = count * sizeof(float);
-	prepare(b, MPI, count, sides[MPI]);
-	prepare(b, HOCKET, count, sides[HOCKET]);
+	row->bytes = b->shape.total * sizeof(float);
+	prepare(b, MPI, sides[MPI]);
+	prepare(b, HOCKET, sides[HOCKET]);
 	for (int round = 0; round < n; round++) {
 		for (int turn = 0; turn < NSIDES; turn++) {
 			enum side side = (round + turn) % NSIDES ? HOCKET : MPI;
 
-			times[side][round] = time_block(b, side, count, sides[side]->iters) * 1e6;
+			times[side][round] = time_block(b, side, sides[side]->iters) * 1e6;
 		}
 		ratios[round] = times[MPI][round] / times[HOCKET][round];
 	}
@@ -204,7 +238,8 @@ static void touch_memory(struct bench *b)
 {
 	for (size_t bytes = 8; bytes <= b->o.max_bytes; bytes *= 32) {
 		memset(b->send, 0, bytes);
-		run_calls(b, HOCKET, bytes / sizeof(float), 10);
+		if (set_shape(b, bytes))
+			run_calls(b, HOCKET, 10);
 	}
 }
 
@@ -224,7 +259,7 @@ static void open_bench(struct bench *b, void *handles[2])
 	size_t bytes = (b->o.max_bytes + 4095) / 4096 * 4096;
 	hocketUniqueId id;
 
-	if (hk_launch_share_id(&b->launch, &id))
+	if (hk_mpi_open(&b->mpi, b->launch.nprocs) || hk_launch_share_id(&b->launch, &id))
 		MPI_Abort(MPI_COMM_WORLD, 2);
 	must(b, hocketCommInitRank(&b->comm, b->launch.nprocs, id, b->launch.rank),
 	     "hocketCommInitRank");
@@ -252,6 +287,7 @@ static void close_bench(struct bench *b, void *handles[2])
 			must(b, hocketCommDeregister(b->comm, handles[i]), "hocketCommDeregister");
 	must(b, hocketCommDestroy(b->comm), "hocketCommDestroy");
 	b->comm = NULL;
+	hk_mpi_close(&b->mpi);
 	if (b->o.registered) {
 		must(b, hocketMemFree(b->send), "hocketMemFree");
 		must(b, hocketMemFree(b->recv), "hocketMemFree");
@@ -264,8 +300,8 @@ static void close_bench(struct bench *b, void *handles[2])
 /* The exit status; only rank 0 prints. */
 static int run(struct bench *b)
 {
-	struct hk_compare_setting setting = {b->o.json, b->o.csv, b->launch.nprocs, b->o.rounds,
-					     b->o.registered};
+	struct hk_compare_setting setting = {b->o.coll,	       b->o.json,   b->o.csv,
+					     b->launch.nprocs, b->o.rounds, b->o.registered};
 	struct hk_compare_report report = {.nranks = b->launch.nprocs};
 	bool root = b->launch.rank == 0;
 	size_t memory, wrong = 0;
@@ -279,10 +315,14 @@ static int run(struct bench *b)
 	     s *= b->o.factor) {
 		struct hk_compare_row row;
 
-		compare_size(b, (size_t)s, &row);
+		if (!set_shape(b, (size_t)s))
+			continue;
+		compare_size(b, &row);
 		wrong += row.hocket.wrong + row.mpi.wrong;
 		if (root)
 			hk_compare_report_row(&report, &row);
+		if (b->o.coll->sizeless)
+			break;
 	}
 	memory = most_memory(b);
 	if (root)

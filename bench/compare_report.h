@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "perf.h"
+
 struct hk_compare_side {
 	double us; /* median over rounds of the slowest rank's time per call */
 	int iters;
@@ -25,9 +27,12 @@ struct hk_compare_report {
 	int nranks;
 	size_t rows, met, near, missed, wrong;
 	const char *mpi_name; /* "Open MPI" */
+	const struct hk_perf_collective *coll;
+	double log_ratios; /* sum over rows */
 };
 
 struct hk_compare_setting {
+	const struct hk_perf_collective *coll;
 	const char *json, *csv; /* paths or NULL */
 	int nranks, rounds;
 	bool registered;
