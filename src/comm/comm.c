@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "param.h"
@@ -25,6 +26,7 @@ struct rank_record {
 	uint64_t cpuset[HK_CPUSET_WORDS];
 	uint32_t open; /* bit i: endpoint of transport i of the list is open */
 	uint32_t slots, slot_bytes, channels;
+	struct hk_seat seat;
 	struct hk_addr addrs[HK_MAX_TRANSPORTS];
 };
 
@@ -223,8 +225,8 @@ static int check_settings(const struct hk_comm *c, const struct rank_record *rec
 			HK_EUSAGE,
 			"rank %d has other settings than rank %d (here %u slots of %u bytes, "
 			"%u channels; there %u of %u, %u; or another version, HOCKET_ALGO, "
-			"HOCKET_TRANSPORTS or files in HOCKET_SCHEDULES); make them equal on all "
-			"ranks",
+			"HOCKET_TRANSPORTS, files in HOCKET_SCHEDULES or topology); make them "
+			"equal on all ranks",
 			i, c->rank, own->slots, own->slot_bytes, own->channels, records[i].slots,
 			records[i].slot_bytes, records[i].channels);
 	}
@@ -278,19 +280,31 @@ static int check_algos(void)
 	return forced ? hk_tune_check_names(forced) : 0;
 }
 
-/* Ranks of a host are closer to each other than to others. */
-static int lay_out(struct hk_comm *c)
+static void take_seat(const struct hk_host *host, struct hk_seat *seat)
 {
-	int *host = calloc((size_t)c->nranks, sizeof(*host)), err;
-	const int *groups[] = {host};
+	const char *name = hk_param_str(HK_PARAM_HOST_ID);
 
-	if (!host)
-		return hk_fail(ENOMEM, "no memory for the hosts of %d ranks", c->nranks);
-	for (int i = 0; i < c->nranks; i++)
-		while (hk_boot_host(c->boot, host[i]) != hk_boot_host(c->boot, i))
-			host[i]++;
-	err = hk_layout_create(c->nranks, 1, groups, &c->layout);
-	free(host);
+	seat->package = host->package;
+	seat->numa = host->numa;
+	if (name)
+		snprintf(seat->host_name, sizeof(seat->host_name), "%s", name);
+	else if (gethostname(seat->host_name, sizeof(seat->host_name) - 1))
+		seat->host_name[0] = 0;
+}
+
+static int lay_out(struct hk_comm *c, const struct rank_record *records)
+{
+	struct hk_seat *seats = calloc((size_t)c->nranks, sizeof(*seats));
+	int err;
+
+	if (!seats)
+		return hk_fail(ENOMEM, "no memory for the places of %d ranks", c->nranks);
+	for (int i = 0; i < c->nranks; i++) {
+		seats[i] = records[i].seat;
+		seats[i].host_name[sizeof(seats[i].host_name) - 1] = 0; /* it came from afar */
+	}
+	err = hk_comm_place(c, seats);
+	free(seats);
 	return err;
 }
 
@@ -298,6 +312,7 @@ static int agree(struct hk_comm *c)
 {
 	size_t n = (size_t)c->nranks;
 	struct rank_record *records = calloc(n, sizeof(*records)), *own;
+	uint64_t topology = 0;
 	struct hk_host host;
 	int err = -ENOMEM;
 
@@ -307,16 +322,19 @@ static int agree(struct hk_comm *c)
 	}
 	err = check_algos();
 	if (!err)
+		err = hk_comm_hash_topology(&topology);
+	if (!err)
 		err = hk_comm_load_schedules(c);
 	if (err)
 		goto out;
 	hk_topo_host(&host);
 	own = &records[c->rank];
-	own->settings = hash_settings(c);
+	own->settings = hash_bytes(hash_settings(c), &topology, sizeof(topology));
 	own->slots = c->config.slots;
 	own->slot_bytes = c->config.slot_bytes;
 	own->channels = c->config.channels;
 	memcpy(own->cpuset, host.cpuset, sizeof(own->cpuset));
+	take_seat(&host, &own->seat);
 	err = open_endpoints(c, own);
 	if (!err)
 		err = hk_boot_allgather(c->boot, records, sizeof(*records));
@@ -329,7 +347,7 @@ static int agree(struct hk_comm *c)
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		for (size_t r = 0; r < n; r++)
 			c->addrs[i * n + r] = records[r].addrs[i];
-	err = lay_out(c);
+	err = lay_out(c, records);
 	if (err)
 		goto out;
 	err = hk_comm_agree_costs(c, crowding(c, records));

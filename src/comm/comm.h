@@ -219,6 +219,18 @@ int hk_comm_fail(struct hk_comm *c, int err);
 int hk_comm_check(struct hk_comm *c);
 size_t hk_comm_memory(const struct hk_comm *c);
 
+/* --- places.c --- */
+
+/* Where a rank runs, as it tells the others. */
+struct hk_seat {
+	int32_t package, numa; /* -1: several, or unknown */
+	char host_name[64];
+};
+/* Of the topology that the user gave; 0 if none was given. */
+int hk_comm_hash_topology(uint64_t *hash);
+/* Makes c->layout. */
+int hk_comm_place(struct hk_comm *c, const struct hk_seat *seats);
+
 /* --- costs.c --- */
 
 /* Fills c->machine from what every rank knows of its host and of its ways to the others: alike on
