@@ -160,27 +160,32 @@ static bool commute(const struct world *w, const struct hk_program *prog, uint32
 	       !is_awaited(prog, lane, at);
 }
 
-static uint32_t class_of(const struct hk_program *prog, const struct hk_step *s)
+static uint64_t class_of(const struct world *w, const struct hk_program *prog,
+			 const struct hk_step *s)
 {
-	return (s->src_buf ? s->src : s->dst) % prog->period;
+	return hk_step_size(&w->p, prog, s, 0);
+}
+
+static bool reduces(const struct world *w, const struct hk_program *prog, const struct hk_step *s,
+		    uint64_t class)
+{
+	for (uint32_t i = 0; hk_op_does[s->op] & HK_DOES_REDUCE && i < s->nchunks; i++)
+		if (hk_step_size(&w->p, prog, s, i) == class)
+			return true;
+	return false;
 }
 
 /* Whether the order of the operands of these sums is nobody's affair: all ranks of an all-reduce
  * must have the same expression, and do if there is but one, which is then copied to all. */
-static bool order_is_free(const struct world *w, uint32_t class)
+static bool order_is_free(const struct world *w, uint64_t class)
 {
 	int reductions = 0;
 
 	if (w->p.coll != HK_ALL_REDUCE)
 		return true;
 	for (int r = 0; r < w->n; r++)
-		for (uint32_t i = 0; i < w->programs[r]->nsteps; i++) {
-			const struct hk_step *s = &w->programs[r]->steps[i];
-			uint32_t first = class_of(w->programs[r], s);
-
-			reductions += hk_op_does[s->op] & HK_DOES_REDUCE && first <= class &&
-				      class < first + s->nchunks;
-		}
+		for (uint32_t i = 0; i < w->programs[r]->nsteps; i++)
+			reductions += reduces(w, w->programs[r], &w->programs[r]->steps[i], class);
 	return reductions == w->p.nranks - 1;
 }
 
@@ -198,7 +203,7 @@ static bool reorders_sum(const struct world *w, int rank, const struct hk_step *
 
 	return accumulates(a) && accumulates(b) && a->dst_buf == b->dst_buf && a->dst == b->dst &&
 	       a->nchunks == b->nchunks && a->from != b->from && !a->ndeps && !b->ndeps &&
-	       order_is_free(w, class_of(prog, a));
+	       order_is_free(w, class_of(w, prog, a));
 }
 
 /* The chunks that a step sends, where they lie when it is done; HK_NONE: nowhere. */
@@ -236,12 +241,12 @@ static bool reorders_receives(const struct world *w, const struct hk_program *pr
 
 	if ((a->op != HK_RECV && a->op != HK_RECV_REDUCE) || !(hk_op_does[b->op] & HK_DOES_RECV) ||
 	    !(hk_op_does[b->op] & HK_DOES_REDUCE) || a->nchunks != b->nchunks ||
-	    class_of(prog, a) != class_of(prog, b))
+	    class_of(w, prog, a) != class_of(w, prog, b))
 		return false;
 	for (uint32_t k = i + 1; k < j; k++)
 		if (hk_op_does[steps[k].op] & HK_DOES_SEND)
 			return false;
-	return order_is_free(w, class_of(prog, a));
+	return order_is_free(w, class_of(w, prog, a));
 }
 
 /* --- the mutations of one program --- */
@@ -349,10 +354,11 @@ static void mutate_form(const struct hk_algo *algo, int n, unsigned form)
 			       .nranks = n,
 			       .root = hk_coll_rooted(algo->coll) ? n / 2 : 0,
 			       .channels = 1 + (form & 1),
-			       .inplace = form & 2};
+			       .inplace = form & 2,
+			       .varied = form & 8};
 	struct world w;
 
-	if (!algo->accepts(&p))
+	if (!algo->accepts(&p) || (p.varied && (n > 4 || !has_v_variant(p.coll))))
 		return;
 	assert_int_equal(world_build_problem(&w, algo, &p, form & 4), 0);
 	for (int rank = 0; rank < n; rank++) {
@@ -369,7 +375,7 @@ static void test_mutants(void **state)
 
 	for (unsigned a = 0; a < hk_nalgos; a++)
 		for (unsigned k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
-			for (unsigned form = 0; form < 8; form++)
+			for (unsigned form = 0; form < 16; form++)
 				mutate_form(hk_algos[a], sizes[k], form);
 	print_message(
 		"[          ] refused: %u steps deleted, %u neighbours exchanged, %u pairs of "
