@@ -49,13 +49,20 @@ static void judge(struct world *w, bool harmless, unsigned *count)
 	world_free(w);
 }
 
+/* Where both verdicts may be right, and which one is right takes the whole schedule to see. */
+static void judge_either(struct world *w, bool either, unsigned *count)
+{
+	judge(w, either && !world_check(w, SLOTS, NULL), count);
+}
+
 /* A barrier that tells its words in another order may still tell all of them to everybody, as the
- * same word comes by several ways. Then both verdicts are right. */
+ * same word comes by several ways. */
 static void judge_order(struct world *w, bool harmless, unsigned *count)
 {
-	if (w->p.coll == HK_BARRIER && !harmless && !world_check(w, SLOTS, NULL))
-		harmless = true;
-	judge(w, harmless, count);
+	if (harmless)
+		judge(w, true, count);
+	else
+		judge_either(w, w->p.coll == HK_BARRIER, count);
 }
 
 /* A copy of the world whose program `rank` is to be mutated. */
@@ -137,27 +144,58 @@ static bool disturbs(const struct world *w, const struct hk_program *prog, const
 	       meet(dst, range_of(w, prog, b->src_buf, b->src, b->nchunks));
 }
 
-static bool is_awaited(const struct hk_program *prog, uint32_t lane, uint32_t at)
+/* Whether step `step` of the table, and what follows in its lane, has nothing to do with the steps
+ * of another lane from `first` to `last`: then it may wait for something sooner than `last`, unless
+ * others rely on it; such a dependency may be there to set the pace alone. */
+static bool waits_too_long(const struct world *w, const struct hk_program *prog, uint32_t step,
+			   uint32_t lane, uint32_t first, uint32_t last)
 {
+	uint32_t own = 0;
+
+	while (step >= prog->lanes[own].first + prog->lanes[own].nsteps)
+		own++;
+	for (uint32_t i = first; i <= last; i++)
+		for (uint32_t k = step; k < prog->lanes[own].first + prog->lanes[own].nsteps; k++) {
+			const struct hk_step *a = &prog->steps[prog->lanes[lane].first + i];
+			const struct hk_step *b = &prog->steps[k];
+
+			if (disturbs(w, prog, a, b) || disturbs(w, prog, b, a))
+				return false;
+		}
+	return true;
+}
+
+/* Whether a step's waiters are there for it: what they do, or their lanes after it, meets it. */
+static bool is_needed(const struct world *w, const struct hk_program *prog, uint32_t lane,
+		      uint32_t at, bool *awaited)
+{
+	*awaited = false;
 	for (uint32_t i = 0; i < prog->nsteps; i++)
 		for (uint32_t d = 0; d < prog->steps[i].ndeps; d++) {
 			const struct hk_dep *dep = &prog->deps[prog->steps[i].dep + d];
 
-			if (dep->lane == lane && dep->step == at)
+			if (dep->lane != lane || dep->step != at)
+				continue;
+			*awaited = true;
+			if (!waits_too_long(w, prog, i, lane, at, at))
 				return true;
 		}
 	return false;
 }
 
-/* Neighbours: on different connections and in different memory, and no dependency between them. */
+/* Neighbours: on different connections and in different memory, and nobody needs the first alone.
+ * If it waits for something, or is waited for, others may rely on that: *unsure. */
 static bool commute(const struct world *w, const struct hk_program *prog, uint32_t lane,
-		    uint32_t at)
+		    uint32_t at, bool *unsure)
 {
 	const struct hk_step *a = &prog->steps[prog->lanes[lane].first + at], *b = a + 1;
+	bool awaited;
 
+	if (is_needed(w, prog, lane, at, &awaited))
+		return false;
+	*unsure = a->ndeps || awaited;
 	return !(a->to >= 0 && a->to == b->to) && !(a->from >= 0 && a->from == b->from) &&
-	       !disturbs(w, prog, a, b) && !disturbs(w, prog, b, a) && !a->ndeps &&
-	       !is_awaited(prog, lane, at);
+	       !disturbs(w, prog, a, b) && !disturbs(w, prog, b, a);
 }
 
 static uint64_t class_of(const struct world *w, const struct hk_program *prog,
@@ -241,10 +279,11 @@ static bool reorders_receives(const struct world *w, const struct hk_program *pr
 
 	if ((a->op != HK_RECV && a->op != HK_RECV_REDUCE) || !(hk_op_does[b->op] & HK_DOES_RECV) ||
 	    !(hk_op_does[b->op] & HK_DOES_REDUCE) || a->nchunks != b->nchunks ||
-	    class_of(w, prog, a) != class_of(w, prog, b))
+	    b->src_buf != a->dst_buf || b->src != a->dst)
 		return false;
 	for (uint32_t k = i + 1; k < j; k++)
-		if (hk_op_does[steps[k].op] & HK_DOES_SEND)
+		if (steps[k].from == a->from || steps[k].from == b->from ||
+		    (hk_op_does[steps[k].op] & HK_DOES_SEND && disturbs(w, prog, a, &steps[k])))
 			return false;
 	return order_is_free(w, class_of(w, prog, a));
 }
@@ -263,15 +302,20 @@ static void mutate_step(const struct world *w, int rank, uint32_t lane, uint32_t
 	delete_step(m, lane, at);
 	if (nsteps == 1)
 		delete_lane(m, lane);
-	judge(&copy, false, &counts.deleted);
+	/* In place a copy may bring back what is there anyway. */
+	judge_either(&copy, w->p.inplace && s->op == HK_COPY, &counts.deleted);
 
 	if (at + 1 < nsteps) {
+		bool unsure = false, order = commute(w, prog, lane, at, &unsure);
+
 		m = mutant(w, rank, &copy);
 		m->steps[first + at] = s[1];
 		m->steps[first + at + 1] = s[0];
-		judge_order(&copy,
-			    commute(w, prog, lane, at) || reorders_sum(w, rank, &s[0], &s[1]),
-			    &counts.swapped);
+		if (order && unsure)
+			judge_either(&copy, true, &counts.swapped);
+		else
+			judge_order(&copy, order || reorders_sum(w, rank, &s[0], &s[1]),
+				    &counts.swapped);
 	}
 	for (int peer = 0; peer < w->n; peer++) {
 		if (s->to >= 0 && peer != s->to && peer != rank) {
@@ -308,6 +352,23 @@ static void exchange_peers(const struct world *w, int rank, uint32_t lane, uint3
 	}
 }
 
+/* Whether who waits for step `at` of a lane waits for *old as well, by lanes and dependencies. */
+static bool says_more(const struct hk_program *prog, uint32_t lane, uint32_t at,
+		      const struct hk_dep *old)
+{
+	if (lane == old->lane)
+		return at >= old->step;
+	for (uint32_t i = 0; i <= at; i++) {
+		const struct hk_step *s = &prog->steps[prog->lanes[lane].first + i];
+
+		for (uint32_t d = 0; d < s->ndeps; d++)
+			if (says_more(prog, prog->deps[s->dep + d].lane,
+				      prog->deps[s->dep + d].step, old))
+				return true;
+	}
+	return false;
+}
+
 static void mutate_dep(const struct world *w, int rank, uint32_t step, uint32_t dep)
 {
 	const struct hk_program *prog = w->programs[rank];
@@ -320,16 +381,18 @@ static void mutate_dep(const struct world *w, int rank, uint32_t step, uint32_t 
 	m->deps[m->steps[step].dep + dep] =
 		prog->deps[prog->steps[step].dep + prog->steps[step].ndeps - 1];
 	m->steps[step].ndeps--;
-	judge(&copy, false, &counts.deps);
+	judge_either(&copy, waits_too_long(w, prog, step, old->lane, 0, old->step), &counts.deps);
 
 	for (uint32_t l = 0; l < prog->nlanes; l++)
 		for (uint32_t at = 0; at < prog->lanes[l].nsteps; at++) {
-			/* A later step of the lane says more, not less. */
-			if (l == old->lane && at >= old->step)
+			if (says_more(prog, l, at, old))
 				continue;
 			m = mutant(w, rank, &copy);
 			m->deps[m->steps[step].dep + dep] = (struct hk_dep){l, at};
-			judge(&copy, false, &counts.redirected);
+			judge_either(&copy,
+				     waits_too_long(w, prog, step, old->lane,
+						    l == old->lane ? at + 1 : 0, old->step),
+				     &counts.redirected);
 		}
 }
 
