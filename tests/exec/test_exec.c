@@ -282,7 +282,7 @@ static void test_deadline(void **state)
 	struct hk_call calls[MAX_RANKS];
 	struct hk_exec_stats stats = {0};
 	struct hk_watch watch = {
-		.failed = never_failed, .timeout_ns = 20000000, .spin_ns = 1000000};
+		.failed = never_failed, .timeout_ns = 100000000, .spin_ns = 1000000};
 	struct loop_world w;
 
 	world_setup(&w, algo, &p, NULL);
