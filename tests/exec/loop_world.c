@@ -137,10 +137,13 @@ static void fill_rank(struct loop_world *w, int rank, size_t count)
 
 	r->nin = hk_coll_blocks(&w->p, rank, HK_IN);
 	r->nout = hk_coll_blocks(&w->p, rank, HK_OUT);
-	r->elems = (r->nin + r->nout) * (count * 9 / 4 + 4) + 2;
-	free(r->memory);
-	r->memory = malloc(r->elems * sizeof(*r->memory));
-	assert_non_null(r->memory);
+	r->elems = (r->nin + r->nout) * (w->p.varied ? count * 9 / 4 + 4 : count) + 2;
+	if (r->elems > r->max_elems) {
+		free(r->memory);
+		r->memory = malloc(r->elems * sizeof(*r->memory));
+		assert_non_null(r->memory);
+		r->max_elems = r->elems;
+	}
 	for (size_t k = 0; k < r->elems; k++)
 		r->memory[k] = GUARD;
 	at = lay_out(w, rank, HK_OUT, count, r->memory);

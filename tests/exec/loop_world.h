@@ -22,7 +22,7 @@ struct loop_rank {
 	struct hk_recv *recvs[MAX_RANKS][MAX_CHANNELS];
 	struct hk_plan *plan;
 	int64_t *memory; /* IN and OUT, with a guard after each block */
-	size_t elems;	 /* of it */
+	size_t elems, max_elems;
 	struct hk_block in[MAX_RANKS], out[MAX_RANKS]; /* where the blocks are in it */
 	unsigned nin, nout;
 };

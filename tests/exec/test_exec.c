@@ -33,7 +33,7 @@ static void run_problem(const struct hk_algo *algo, const struct hk_problem *p,
 
 	world_setup(&w, algo, p, faults);
 	for (unsigned c = 0; c < (p->coll == HK_BARRIER ? 1 : n); c++) {
-		world_fill(&w, counts[c], 77 + c, calls);
+		world_fill(&w, p->coll == HK_BARRIER ? 1 : counts[c], 77 + c, calls);
 		if (world_run(&w, calls))
 			fail_msg("%s, %d ranks, root %d, count %zu%s%s: %s", algo->name, p->nranks,
 				 p->root, counts[c], p->inplace ? ", in place" : "",
@@ -47,7 +47,7 @@ static void run_problem(const struct hk_algo *algo, const struct hk_problem *p,
 static void run_forms(const struct hk_algo *algo, int n, int root,
 		      const struct hk_loop_faults *faults)
 {
-	static const size_t counts[] = {1, 2, 5, 513, 4099};
+	static const size_t counts[] = {4099, 1, 2, 5, 513};
 
 	for (unsigned form = 0; form < 8; form++) {
 		struct hk_problem p = {.coll = algo->coll,
@@ -80,7 +80,7 @@ static void test_every_algorithm(void **state)
 
 static void test_sixteen(void **state)
 {
-	static const size_t counts[] = {3, 1031, 40009};
+	static const size_t counts[] = {20011, 3, 1031};
 
 	for (unsigned a = 0; a < hk_nalgos; a++) {
 		for (unsigned inplace = 0; inplace < 2; inplace++) {
@@ -166,7 +166,7 @@ static void test_barrier_waits(void **state)
 
 static void test_delays(void **state)
 {
-	for (uint64_t seed = 1; seed <= 3; seed++) {
+	for (uint64_t seed = 1; seed <= 2; seed++) {
 		struct hk_loop_faults faults = {.seed = seed, .max_delay = 20};
 
 		for_all(&faults, 3);
@@ -184,7 +184,7 @@ static void test_refusals(void **state)
  * for lendable would show changed data. */
 static void test_lending(void **state)
 {
-	for (uint64_t seed = 1; seed <= 4; seed++) {
+	for (uint64_t seed = 1; seed <= 2; seed++) {
 		struct hk_loop_faults faults = {.seed = seed, .max_delay = 40, .lend = true};
 
 		for_all(&faults, 2);
@@ -282,7 +282,7 @@ static void test_deadline(void **state)
 	struct hk_call calls[MAX_RANKS];
 	struct hk_exec_stats stats = {0};
 	struct hk_watch watch = {
-		.failed = never_failed, .timeout_ns = 20000000, .spin_ns = 1000000};
+		.failed = never_failed, .timeout_ns = 100000000, .spin_ns = 1000000};
 	struct loop_world w;
 
 	world_setup(&w, algo, &p, NULL);

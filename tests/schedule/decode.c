@@ -255,10 +255,17 @@ static void spoil(struct input *in, struct world *w)
 static void decode_spoiled(struct input *in, struct world *w)
 {
 	static const int sizes[] = {2, 3, 4, 5, 8};
-	const struct hk_algo *algo = hk_algos[byte(in) % hk_nalgos];
-	uint32_t flags = byte(in), nspoils;
+	uint32_t which = byte(in), flags = byte(in), nspoils;
+	struct hk_problem p = {.nranks = sizes[byte(in) % 5],
+			       .channels = 1 + (flags >> 2 & 1),
+			       .inplace = flags & 1};
+	const struct hk_algo *algo;
 
-	if (world_build(w, algo, sizes[byte(in) % 5], 1 + (flags >> 2 & 1), flags & 1, flags & 2))
+	do { /* the next one that solves it: not all do so few ranks, or without switches */
+		algo = hk_algos[which++ % hk_nalgos];
+		p.coll = algo->coll;
+	} while (!algo->accepts(&p));
+	if (world_build_problem(w, algo, &p, flags & 2))
 		abort();
 	nspoils = byte(in) % 4;
 	while (nspoils--)

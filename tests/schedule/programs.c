@@ -74,6 +74,36 @@ int world_check(const struct world *w, unsigned max_slots, struct hk_report *rep
 	return hk_check(&w->p, w->programs, w->n, max_slots, report);
 }
 
+bool has_v_variant(enum hk_coll coll)
+{
+	return coll == HK_ALL_GATHER || coll == HK_REDUCE_SCATTER || coll == HK_ALL_TO_ALL ||
+	       coll == HK_GATHER || coll == HK_SCATTER;
+}
+
+struct hk_layout *world_layout(unsigned kind, int nranks)
+{
+	static const int uneven[] = {0, 1, 1, 1, 2, 2}, pairs[] = {0, 0, 1, 1, 1};
+	int node[MAX_PARTS], rack[MAX_PARTS];
+	const int *groups[] = {node, rack};
+	struct hk_layout *layout = NULL;
+
+	for (int i = 0; i < nranks; i++) {
+		if (kind == LAYOUT_UNEVEN)
+			node[i] = i / 6 * 3 + uneven[i % 6];
+		else if (kind == LAYOUT_DEALT)
+			node[i] = i % 3;
+		else
+			node[i] = i / 5 * 2 + pairs[i % 5];
+		rack[i] = node[i] / 3;
+	}
+	if (kind != LAYOUT_NONE &&
+	    hk_layout_create(nranks, kind == LAYOUT_RACKS ? 2 : 1, groups, &layout)) {
+		fprintf(stderr, "world_layout: no layout %u for %d ranks\n", kind, nranks);
+		abort();
+	}
+	return layout;
+}
+
 const char *program_text(const struct hk_program *prog)
 {
 	static char text[8192];

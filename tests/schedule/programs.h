@@ -28,6 +28,14 @@ int world_clone(const struct world *w, struct world *copy);
 void world_free(struct world *w);
 int world_check(const struct world *w, unsigned max_slots, struct hk_report *report);
 
+/* Whether the collective has a form in which blocks differ in size. */
+bool has_v_variant(enum hk_coll coll);
+/* What a call of world_layout may ask for: nodes of 1, 3 and 2 ranks in turn; three nodes whose
+ * ranks are dealt out like cards; nodes of 2 and 3 ranks in racks of three nodes. */
+enum { LAYOUT_NONE, LAYOUT_UNEVEN, LAYOUT_DEALT, LAYOUT_RACKS, NLAYOUTS };
+/* To be freed with hk_layout_free; NULL for LAYOUT_NONE. */
+struct hk_layout *world_layout(unsigned kind, int nranks);
+
 /* The program as text, in a buffer that the next call reuses. */
 const char *program_text(const struct hk_program *prog);
 

@@ -49,13 +49,20 @@ static void judge(struct world *w, bool harmless, unsigned *count)
 	world_free(w);
 }
 
+/* Where both verdicts may be right, and which one is right takes the whole schedule to see. */
+static void judge_either(struct world *w, bool either, unsigned *count)
+{
+	judge(w, either && !world_check(w, SLOTS, NULL), count);
+}
+
 /* A barrier that tells its words in another order may still tell all of them to everybody, as the
- * same word comes by several ways. Then both verdicts are right. */
+ * same word comes by several ways. */
 static void judge_order(struct world *w, bool harmless, unsigned *count)
 {
-	if (w->p.coll == HK_BARRIER && !harmless && !world_check(w, SLOTS, NULL))
-		harmless = true;
-	judge(w, harmless, count);
+	if (harmless)
+		judge(w, true, count);
+	else
+		judge_either(w, w->p.coll == HK_BARRIER, count);
 }
 
 /* A copy of the world whose program `rank` is to be mutated. */
@@ -137,50 +144,86 @@ static bool disturbs(const struct world *w, const struct hk_program *prog, const
 	       meet(dst, range_of(w, prog, b->src_buf, b->src, b->nchunks));
 }
 
-static bool is_awaited(const struct hk_program *prog, uint32_t lane, uint32_t at)
+/* Whether step `step` of the table, and what follows in its lane, has nothing to do with the steps
+ * of another lane from `first` to `last`: then it may wait for something sooner than `last`, unless
+ * others rely on it; such a dependency may be there to set the pace alone. */
+static bool waits_too_long(const struct world *w, const struct hk_program *prog, uint32_t step,
+			   uint32_t lane, uint32_t first, uint32_t last)
 {
+	uint32_t own = 0;
+
+	while (step >= prog->lanes[own].first + prog->lanes[own].nsteps)
+		own++;
+	for (uint32_t i = first; i <= last; i++)
+		for (uint32_t k = step; k < prog->lanes[own].first + prog->lanes[own].nsteps; k++) {
+			const struct hk_step *a = &prog->steps[prog->lanes[lane].first + i];
+			const struct hk_step *b = &prog->steps[k];
+
+			if (disturbs(w, prog, a, b) || disturbs(w, prog, b, a))
+				return false;
+		}
+	return true;
+}
+
+/* Whether a step's waiters are there for it: what they do, or their lanes after it, meets it. */
+static bool is_needed(const struct world *w, const struct hk_program *prog, uint32_t lane,
+		      uint32_t at, bool *awaited)
+{
+	*awaited = false;
 	for (uint32_t i = 0; i < prog->nsteps; i++)
 		for (uint32_t d = 0; d < prog->steps[i].ndeps; d++) {
 			const struct hk_dep *dep = &prog->deps[prog->steps[i].dep + d];
 
-			if (dep->lane == lane && dep->step == at)
+			if (dep->lane != lane || dep->step != at)
+				continue;
+			*awaited = true;
+			if (!waits_too_long(w, prog, i, lane, at, at))
 				return true;
 		}
 	return false;
 }
 
-/* Neighbours: on different connections and in different memory, and no dependency between them. */
+/* Neighbours: on different connections and in different memory, and nobody needs the first alone.
+ * If it waits for something, or is waited for, others may rely on that: *unsure. */
 static bool commute(const struct world *w, const struct hk_program *prog, uint32_t lane,
-		    uint32_t at)
+		    uint32_t at, bool *unsure)
 {
 	const struct hk_step *a = &prog->steps[prog->lanes[lane].first + at], *b = a + 1;
+	bool awaited;
 
+	if (is_needed(w, prog, lane, at, &awaited))
+		return false;
+	*unsure = a->ndeps || awaited;
 	return !(a->to >= 0 && a->to == b->to) && !(a->from >= 0 && a->from == b->from) &&
-	       !disturbs(w, prog, a, b) && !disturbs(w, prog, b, a) && !a->ndeps &&
-	       !is_awaited(prog, lane, at);
+	       !disturbs(w, prog, a, b) && !disturbs(w, prog, b, a);
 }
 
-static uint32_t class_of(const struct hk_program *prog, const struct hk_step *s)
+static uint64_t class_of(const struct world *w, const struct hk_program *prog,
+			 const struct hk_step *s)
 {
-	return (s->src_buf ? s->src : s->dst) % prog->period;
+	return hk_step_size(&w->p, prog, s, 0);
+}
+
+static bool reduces(const struct world *w, const struct hk_program *prog, const struct hk_step *s,
+		    uint64_t class)
+{
+	for (uint32_t i = 0; hk_op_does[s->op] & HK_DOES_REDUCE && i < s->nchunks; i++)
+		if (hk_step_size(&w->p, prog, s, i) == class)
+			return true;
+	return false;
 }
 
 /* Whether the order of the operands of these sums is nobody's affair: all ranks of an all-reduce
  * must have the same expression, and do if there is but one, which is then copied to all. */
-static bool order_is_free(const struct world *w, uint32_t class)
+static bool order_is_free(const struct world *w, uint64_t class)
 {
 	int reductions = 0;
 
 	if (w->p.coll != HK_ALL_REDUCE)
 		return true;
 	for (int r = 0; r < w->n; r++)
-		for (uint32_t i = 0; i < w->programs[r]->nsteps; i++) {
-			const struct hk_step *s = &w->programs[r]->steps[i];
-			uint32_t first = class_of(w->programs[r], s);
-
-			reductions += hk_op_does[s->op] & HK_DOES_REDUCE && first <= class &&
-				      class < first + s->nchunks;
-		}
+		for (uint32_t i = 0; i < w->programs[r]->nsteps; i++)
+			reductions += reduces(w, w->programs[r], &w->programs[r]->steps[i], class);
 	return reductions == w->p.nranks - 1;
 }
 
@@ -198,7 +241,7 @@ static bool reorders_sum(const struct world *w, int rank, const struct hk_step *
 
 	return accumulates(a) && accumulates(b) && a->dst_buf == b->dst_buf && a->dst == b->dst &&
 	       a->nchunks == b->nchunks && a->from != b->from && !a->ndeps && !b->ndeps &&
-	       order_is_free(w, class_of(prog, a));
+	       order_is_free(w, class_of(w, prog, a));
 }
 
 /* The chunks that a step sends, where they lie when it is done; HK_NONE: nowhere. */
@@ -236,12 +279,13 @@ static bool reorders_receives(const struct world *w, const struct hk_program *pr
 
 	if ((a->op != HK_RECV && a->op != HK_RECV_REDUCE) || !(hk_op_does[b->op] & HK_DOES_RECV) ||
 	    !(hk_op_does[b->op] & HK_DOES_REDUCE) || a->nchunks != b->nchunks ||
-	    class_of(prog, a) != class_of(prog, b))
+	    b->src_buf != a->dst_buf || b->src != a->dst)
 		return false;
 	for (uint32_t k = i + 1; k < j; k++)
-		if (hk_op_does[steps[k].op] & HK_DOES_SEND)
+		if (steps[k].from == a->from || steps[k].from == b->from ||
+		    (hk_op_does[steps[k].op] & HK_DOES_SEND && disturbs(w, prog, a, &steps[k])))
 			return false;
-	return order_is_free(w, class_of(prog, a));
+	return order_is_free(w, class_of(w, prog, a));
 }
 
 /* --- the mutations of one program --- */
@@ -258,15 +302,20 @@ static void mutate_step(const struct world *w, int rank, uint32_t lane, uint32_t
 	delete_step(m, lane, at);
 	if (nsteps == 1)
 		delete_lane(m, lane);
-	judge(&copy, false, &counts.deleted);
+	/* In place a copy may bring back what is there anyway. */
+	judge_either(&copy, w->p.inplace && s->op == HK_COPY, &counts.deleted);
 
 	if (at + 1 < nsteps) {
+		bool unsure = false, order = commute(w, prog, lane, at, &unsure);
+
 		m = mutant(w, rank, &copy);
 		m->steps[first + at] = s[1];
 		m->steps[first + at + 1] = s[0];
-		judge_order(&copy,
-			    commute(w, prog, lane, at) || reorders_sum(w, rank, &s[0], &s[1]),
-			    &counts.swapped);
+		if (order && unsure)
+			judge_either(&copy, true, &counts.swapped);
+		else
+			judge_order(&copy, order || reorders_sum(w, rank, &s[0], &s[1]),
+				    &counts.swapped);
 	}
 	for (int peer = 0; peer < w->n; peer++) {
 		if (s->to >= 0 && peer != s->to && peer != rank) {
@@ -303,6 +352,23 @@ static void exchange_peers(const struct world *w, int rank, uint32_t lane, uint3
 	}
 }
 
+/* Whether who waits for step `at` of a lane waits for *old as well, by lanes and dependencies. */
+static bool says_more(const struct hk_program *prog, uint32_t lane, uint32_t at,
+		      const struct hk_dep *old)
+{
+	if (lane == old->lane)
+		return at >= old->step;
+	for (uint32_t i = 0; i <= at; i++) {
+		const struct hk_step *s = &prog->steps[prog->lanes[lane].first + i];
+
+		for (uint32_t d = 0; d < s->ndeps; d++)
+			if (says_more(prog, prog->deps[s->dep + d].lane,
+				      prog->deps[s->dep + d].step, old))
+				return true;
+	}
+	return false;
+}
+
 static void mutate_dep(const struct world *w, int rank, uint32_t step, uint32_t dep)
 {
 	const struct hk_program *prog = w->programs[rank];
@@ -315,16 +381,18 @@ static void mutate_dep(const struct world *w, int rank, uint32_t step, uint32_t 
 	m->deps[m->steps[step].dep + dep] =
 		prog->deps[prog->steps[step].dep + prog->steps[step].ndeps - 1];
 	m->steps[step].ndeps--;
-	judge(&copy, false, &counts.deps);
+	judge_either(&copy, waits_too_long(w, prog, step, old->lane, 0, old->step), &counts.deps);
 
 	for (uint32_t l = 0; l < prog->nlanes; l++)
 		for (uint32_t at = 0; at < prog->lanes[l].nsteps; at++) {
-			/* A later step of the lane says more, not less. */
-			if (l == old->lane && at >= old->step)
+			if (says_more(prog, l, at, old))
 				continue;
 			m = mutant(w, rank, &copy);
 			m->deps[m->steps[step].dep + dep] = (struct hk_dep){l, at};
-			judge(&copy, false, &counts.redirected);
+			judge_either(&copy,
+				     waits_too_long(w, prog, step, old->lane,
+						    l == old->lane ? at + 1 : 0, old->step),
+				     &counts.redirected);
 		}
 }
 
@@ -349,10 +417,11 @@ static void mutate_form(const struct hk_algo *algo, int n, unsigned form)
 			       .nranks = n,
 			       .root = hk_coll_rooted(algo->coll) ? n / 2 : 0,
 			       .channels = 1 + (form & 1),
-			       .inplace = form & 2};
+			       .inplace = form & 2,
+			       .varied = form & 8};
 	struct world w;
 
-	if (!algo->accepts(&p))
+	if (!algo->accepts(&p) || (p.varied && (n > 4 || !has_v_variant(p.coll))))
 		return;
 	assert_int_equal(world_build_problem(&w, algo, &p, form & 4), 0);
 	for (int rank = 0; rank < n; rank++) {
@@ -369,7 +438,7 @@ static void test_mutants(void **state)
 
 	for (unsigned a = 0; a < hk_nalgos; a++)
 		for (unsigned k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
-			for (unsigned form = 0; form < 8; form++)
+			for (unsigned form = 0; form < 16; form++)
 				mutate_form(hk_algos[a], sizes[k], form);
 	print_message(
 		"[          ] refused: %u steps deleted, %u neighbours exchanged, %u pairs of "
