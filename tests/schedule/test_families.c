@@ -21,6 +21,7 @@ static const char *const flat[] = {
 	"direct_all_gather",	  "direct_reduce_scatter", "direct_all_to_all",
 	"bruck_all_gather",	  "bruck_reduce_scatter",  "doubling_all_gather",
 	"halving_reduce_scatter", "pairwise_all_to_all",   "bruck_all_to_all",
+	"pat_all_gather",	  "pat_reduce_scatter",
 };
 
 /* --- what programs contain --- */
