@@ -24,6 +24,11 @@ static const char *const flat[] = {
 	"pat_all_gather",	  "pat_reduce_scatter",
 };
 
+static const char *const hierarchical[] = {
+	"hierarchical_all_gather",
+	"hierarchical_reduce_scatter",
+};
+
 /* --- what programs contain --- */
 
 /* One connection's messages so far: their depths, and how many have been received. */
@@ -247,11 +252,160 @@ static void test_primes(void **state)
 		}
 }
 
+/* --- layouts --- */
+
+/* Machines: sizes of nodes, and of groups of nodes above them. */
+struct shape {
+	const char *name;
+	int nodes[12];	 /* ranks of each, until 0 */
+	int outer[2][8]; /* groups of the level below in each, until 0; none: no such level */
+	bool interleaved;
+};
+
+static const struct shape shapes[] = {
+	{"2 of 2", {2, 2}, {{0}}, false},
+	{"4 of 4", {4, 4, 4, 4}, {{0}}, false},
+	{"4 of 4, interleaved", {4, 4, 4, 4}, {{0}}, true},
+	{"1 3 2", {1, 3, 2}, {{0}}, false},
+	{"1 3 2, interleaved", {1, 3, 2}, {{0}}, true},
+	{"5 1 1 4", {5, 1, 1, 4}, {{0}}, false},
+	{"5 1 1 4, interleaved", {5, 1, 1, 4}, {{0}}, true},
+	{"7 3", {7, 3}, {{0}}, false},
+	{"3 8 8 5 1", {3, 8, 8, 5, 1}, {{0}}, true},
+	{"all in one node", {7}, {{0}}, false},
+	{"nodes of one", {1, 1, 1, 1, 1}, {{0}}, false},
+	{"6 of 2 in 3 of 2", {2, 2, 2, 2, 2, 2}, {{2, 2, 2}}, false},
+	{"6 of 3 in 2 of 3, interleaved", {3, 3, 3, 3, 3, 3}, {{3, 3}}, true},
+	{"4 1 2 3 2 in 2 1 2", {4, 1, 2, 3, 2}, {{2, 1, 2}}, false},
+	{"1 1 1 6 1 in 3 2", {1, 1, 1, 6, 1}, {{3, 2}}, true},
+	{"8 of 2 in 4 of 2 in 2 of 2", {2, 2, 2, 2, 2, 2, 2, 2}, {{2, 2, 2, 2}, {2, 2}}, false},
+	{"3 1 2 2 4 1 1 5 in 1 2 3 2 in 3 1",
+	 {3, 1, 2, 2, 4, 1, 1, 5},
+	 {{1, 2, 3, 2}, {3, 1}},
+	 false},
+	{"2 1 1 2 3 1 in 2 2 2 in 1 2, interleaved", {2, 1, 1, 2, 3, 1}, {{2, 2, 2}, {1, 2}}, true},
+};
+#define NSHAPES (sizeof(shapes) / sizeof(shapes[0]))
+
+/* The node of every rank: in turn if they are interleaved. Returns the number of ranks. */
+static int deal(const struct shape *s, int *node)
+{
+	int given[12] = {0}, n = 0, left;
+
+	do {
+		left = 0;
+		for (int i = 0; i < 12 && s->nodes[i]; i++) {
+			do {
+				if (given[i] == s->nodes[i])
+					break;
+				given[i]++;
+				node[n++] = i;
+			} while (!s->interleaved);
+			left |= given[i] < s->nodes[i];
+		}
+	} while (left);
+	return n;
+}
+
+/* A layout by hand: its numbers are those of the nodes, which need not be those that
+ * hk_layout_create would give, and levels that separate nobody stay. */
+static int make_layout(const struct shape *s, struct hk_layout *layout)
+{
+	int node[128], n = deal(s, node), parent[12];
+
+	memset(layout, 0, sizeof(*layout));
+	layout->nranks = n;
+	for (unsigned level = 0; level < 3 && (!level || s->outer[level - 1][0]); level++) {
+		int *group = calloc((size_t)n, sizeof(*group));
+
+		assert_non_null(group);
+		for (int i = 0, at = 0; level && i < 8; i++)
+			for (int k = 0; k < s->outer[level - 1][i]; k++)
+				parent[at++] = i;
+		for (int r = 0; r < n; r++)
+			group[r] = level ? parent[layout->group[level - 1][r]] : node[r];
+		layout->group[layout->nlevels++] = group;
+	}
+	return n;
+}
+
+static void free_layout(struct hk_layout *layout)
+{
+	for (unsigned i = 0; i < layout->nlevels; i++)
+		free(layout->group[i]);
+}
+
+static void prove_shape(const struct hk_algo *algo, const struct shape *shape)
+{
+	struct hk_layout layout;
+	bool taken = false;
+	int n = make_layout(shape, &layout), roots = hk_coll_rooted(algo->coll) ? n : 1;
+	char name[64];
+
+	snprintf(name, sizeof(name), " (%s)", shape->name);
+	for (unsigned form = 0; form < 8; form++)
+		for (int root = 0; root<roots; root += n> 8 ? 3 : 1)
+			for (uint32_t channels = 1; channels <= 2; channels++) {
+				struct hk_problem p = {.coll = algo->coll,
+						       .nranks = n,
+						       .root = root,
+						       .channels = channels,
+						       .inplace = form & 1,
+						       .varied = form & 2,
+						       .layout = &layout};
+
+				taken |= prove(algo, &p, form & 4, name);
+			}
+	assert_true(taken);
+	free_layout(&layout);
+}
+
+static void test_shapes(void **state)
+{
+	for (unsigned a = 0; a < sizeof(hierarchical) / sizeof(hierarchical[0]); a++) {
+		const struct hk_algo *algo = hk_algo_find(hierarchical[a]);
+
+		assert_non_null(algo);
+		for (unsigned i = 0; i < NSHAPES; i++)
+			prove_shape(algo, &shapes[i]);
+	}
+}
+
+/* Any number of ranks on nodes of any size, the last one not full; and without a layout, none. */
+static void test_sizes(void **state)
+{
+	for (unsigned a = 0; a < sizeof(hierarchical) / sizeof(hierarchical[0]); a++) {
+		const struct hk_algo *algo = hk_algo_find(hierarchical[a]);
+
+		for (int n = 1; n <= 64; n++) {
+			int node[64], size = 1 + n % 9;
+			struct hk_layout layout = {.nranks = n, .nlevels = 1, .group = {node}};
+			struct hk_problem p = {.coll = algo->coll,
+					       .nranks = n,
+					       .root = n / 2,
+					       .channels = 1,
+					       .layout = &layout};
+
+			for (int r = 0; r < n; r++)
+				node[r] = r / size;
+			if (!hk_coll_rooted(p.coll))
+				p.root = 0;
+			assert_true(prove(algo, &p, true, " on nodes"));
+			layout.nlevels = 0;
+			assert_false(algo->accepts(&p));
+			p.layout = NULL;
+			assert_false(algo->accepts(&p));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flat),
 		cmocka_unit_test(test_primes),
+		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
