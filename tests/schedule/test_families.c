@@ -25,8 +25,8 @@ static const char *const flat[] = {
 };
 
 static const char *const hierarchical[] = {
-	"hierarchical_all_gather",
-	"hierarchical_reduce_scatter",
+	"hierarchical_all_gather", "hierarchical_reduce_scatter", "hierarchical_all_reduce",
+	"hierarchical_broadcast",  "hierarchical_reduce",
 };
 
 /* --- what programs contain --- */
