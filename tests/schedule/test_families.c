@@ -26,7 +26,7 @@ static const char *const flat[] = {
 
 static const char *const hierarchical[] = {
 	"hierarchical_all_gather", "hierarchical_reduce_scatter", "hierarchical_all_reduce",
-	"hierarchical_broadcast",  "hierarchical_reduce",
+	"hierarchical_broadcast",  "hierarchical_reduce",	  "hierarchical_all_to_all",
 };
 
 /* --- what programs contain --- */
@@ -399,13 +399,50 @@ static void test_sizes(void **state)
 	}
 }
 
+/* Of even shapes the comments of the algorithms say what they cost. */
+static void check_even(const char *name, const struct hk_layout *layout, uint32_t rounds,
+		       double sent)
+{
+	const struct hk_algo *algo = hk_algo_find(name);
+	struct hk_problem p = {
+		.coll = algo->coll, .nranks = layout->nranks, .channels = 1, .layout = layout};
+	struct hk_work w = {0};
+
+	algo->work(&p, &w);
+	if (w.rounds != rounds || w.sent < sent - 1e-9 || w.sent > sent + 1e-9)
+		fail_msg("%s: %u rounds and %g blocks, not %u and %g", name, w.rounds, w.sent,
+			 rounds, sent);
+}
+
+static void test_even(void **state)
+{
+	/* 4 nodes of 6; and the same in 2 groups of 2. */
+	static int node[24], half[24];
+	struct hk_layout layout = {.nranks = 24, .nlevels = 1, .group = {node, half}};
+	const double n = 24, s = 6, g = 4;
+
+	for (int r = 0; r < 24; r++) {
+		node[r] = r / 6;
+		half[r] = r / 12;
+	}
+	check_even("hierarchical_all_reduce", &layout, 4, 2 * (n - 1) / n);
+	check_even("hierarchical_all_gather", &layout, 2, n - 1);
+	check_even("hierarchical_reduce_scatter", &layout, 2, n - 1);
+	check_even("hierarchical_broadcast", &layout, 4, 2 * (n - 1) / n);
+	check_even("hierarchical_reduce", &layout, 4, (n - 1) / n + 1 / s);
+	check_even("hierarchical_all_to_all", &layout, 2, (g - 1) * s + g * (s - 1));
+	layout.nlevels = 2;
+	check_even("hierarchical_all_reduce", &layout, 6, 2 * (n - 1) / n);
+	check_even("hierarchical_all_gather", &layout, 3, n - 1);
+	check_even("hierarchical_reduce_scatter", &layout, 3, n - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_flat),
-		cmocka_unit_test(test_primes),
-		cmocka_unit_test(test_shapes),
-		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_flat),   cmocka_unit_test(test_primes),
+		cmocka_unit_test(test_shapes), cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_even),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
