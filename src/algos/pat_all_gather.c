@@ -48,13 +48,12 @@ static void build_rounds(struct hk_builder *b, const struct hk_problem *p, int r
 		const struct hk_pat_round *r = &pat->round[k];
 		int to = hk_wrap(rank, 1 << k, p->nranks),
 		    from = hk_wrap(rank, -(1 << k), p->nranks);
-		bool first = k == pat->rounds - 1;
+		bool own = r->count == 1; /* the first round, and others that have no more */
 
-		hk_build_send(b, lane, to, first ? HK_IN : HK_SCRATCH, first ? 0 : r->from,
-			      r->count);
-		if (first && !p->inplace)
+		hk_build_send(b, lane, to, own ? HK_IN : HK_SCRATCH, own ? 0 : r->from, r->count);
+		if (k == pat->rounds - 1 && !p->inplace)
 			hk_build_copy(b, lane, HK_IN, 0, HK_OUT, (uint32_t)rank, 1);
-		if (first && k > 0)
+		if (k == pat->rounds - 1 && n > 3)
 			hk_build_copy(b, lane, HK_IN, 0, HK_SCRATCH, pat->own, 1);
 		if (k == 0) {
 			copy_out(b, pat, lane, n, rank, 0, r->to);
