@@ -7,12 +7,11 @@
  *
  * Steps:  one lane, since all rounds share scratch. Two copies of IN, turned so that block i is the
  *         one to go i ranks up; each round packs runs of blocks, sends, receives and unpacks them,
- *         about n/d copies, and none in the last, whose blocks lie together; then n copies to OUT.
- * Bytes:  in the round of distance d each rank sends the blocks below n that have the bit d, in all
- *         about n/2 log2 n.
- * Rounds: ceil(log2 n).
- * Source: J. Bruck, C.-T. Ho, S. Kipnis, E. Upfal, D. Weathersby, "Efficient algorithms for
- *         all-to-all communications in multiport message-passing systems", IEEE TPDS 8 (1997).
+ *         about n/d copies, and none in the last, whose blocks lie together; then n copies to OUT,
+ * one of them the own block's, out of place. Bytes:  in the round of distance d each rank sends the
+ * blocks below n that have the bit d, in all about n/2 log2 n. Rounds: ceil(log2 n). Source: J.
+ * Bruck, C.-T. Ho, S. Kipnis, E. Upfal, D. Weathersby, "Efficient algorithms for all-to-all
+ * communications in multiport message-passing systems", IEEE TPDS 8 (1997).
  */
 #include "algos.h"
 #include "patterns.h"
@@ -67,16 +66,15 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 	if (n == 1 && p->inplace)
 		return 0;
 	lane = hk_build_lane(b, 0);
-	if (n == 1) {
-		hk_build_copy(b, lane, HK_IN, 0, HK_OUT, 0, 1);
-		return 0;
-	}
-	hk_build_copy(b, lane, HK_IN, own, HK_SCRATCH, 0, n - own);
+	if (own + 1 < n)
+		hk_build_copy(b, lane, HK_IN, own + 1, HK_SCRATCH, 1, n - own - 1);
 	if (own)
 		hk_build_copy(b, lane, HK_IN, 0, HK_SCRATCH, n - own, own);
 	for (uint32_t d = 1; d < n; d *= 2)
 		build_round(b, p->nranks, rank, lane, d);
-	for (uint32_t i = 0; i < n; i++)
+	if (!p->inplace)
+		hk_build_copy(b, lane, HK_IN, own, HK_OUT, own, 1);
+	for (uint32_t i = 1; i < n; i++)
 		hk_build_copy(b, lane, HK_SCRATCH, i, HK_OUT, (own + n - i) % n, 1);
 	return 0;
 }
