@@ -337,6 +337,8 @@ bool hk_group_open(void);
 /* Adds a request to this thread's group; err: what is wrong with it, or 0. */
 int hk_group_add(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
 		 hocketStream_t stream);
+/* Begins to make a communicator; the group's end waits for it. */
+int hk_group_make(const struct hk_make_how *how, hocketComm_t *comm);
 /* A call in a group was refused: the group will not run. */
 void hk_group_refuse(int err);
 

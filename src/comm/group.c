@@ -3,6 +3,8 @@
  * Groups: what a thread calls between start and end is kept, and at the end sorted into batches.
  * Calls that have a communicator or a stream in common are in one batch, which polls them all at
  * once (batch.c); so nothing in a group waits for its neighbour, in whatever order the calls came.
+ * Communicators that are made in a group begin at once, each in a thread of its own, and the end
+ * waits for them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,24 +20,47 @@ struct item {
 	unsigned batch; /* which batch it goes to: the lowest number of an item of it */
 };
 
+/* A communicator that is being made, and where its user wants it. */
+struct making {
+	struct hk_make *make;
+	hocketComm_t *place;
+};
+
 struct group {
 	int err;
 	char error[512];
 	struct item *items;
 	unsigned n, max;
+	struct making *makings;
+	unsigned nmakings;
 };
 
 static _Thread_local unsigned depth __attribute__((tls_model("initial-exec")));
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* The group will not run: communicators that it began to make are ended. */
+static void drop_makings(struct group *g)
+{
+	for (unsigned i = 0; i < g->nmakings; i++) {
+		hk_make_let_go(g->makings[i].make);
+		if (*g->makings[i].place)
+			hocketCommAbort(*g->makings[i].place);
+		*g->makings[i].place = NULL;
+	}
+	g->nmakings = 0;
+}
+
+/* A thread ends, perhaps with a group open. */
 static void group_free(void *p)
 {
 	struct group *g = p;
 
 	for (unsigned i = 0; i < g->n; i++)
 		hk_request_free(&g->items[i].req);
+	drop_makings(g);
 	free(g->items);
+	free(g->makings);
 	free(g);
 }
 
@@ -106,7 +131,62 @@ int hk_group_add(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
 	return 0;
 }
 
+int hk_group_make(const struct hk_make_how *how, hocketComm_t *comm)
+{
+	struct group *g = this_group();
+	struct making *more = g ? realloc(g->makings, (g->nmakings + 1) * sizeof(*more)) : NULL;
+	hocketComm_t handle = NULL;
+	int err;
+
+	if (!more) {
+		err = g ? hk_fail(ENOMEM, "no memory for a group") : -ENOMEM;
+	} else {
+		g->makings = more;
+		more += g->nmakings;
+		err = hk_make_start(how, &more->make, &handle);
+	}
+	if (err) {
+		hk_group_refuse(err);
+		return err;
+	}
+	*comm = handle;
+	more->place = comm;
+	g->nmakings++;
+	return 0;
+}
+
 /* --- the end --- */
+
+/* Waits for the communicators that were made, but for those whose user does not want to. */
+static int finish_makings(struct group *g)
+{
+	bool going_on = false;
+	char error[512];
+	int err = 0;
+
+	for (unsigned i = 0; i < g->nmakings; i++) {
+		struct making *k = &g->makings[i];
+		int one = 0;
+
+		if (hk_make_blocking(k->make)) {
+			one = hk_make_finish(k->make);
+		} else {
+			going_on = true;
+			hk_make_let_go(k->make);
+		}
+		if (one)
+			*k->place = NULL;
+		if (!one || err)
+			continue;
+		err = one;
+		strncpy(error, hk_last_error(), sizeof(error) - 1);
+		error[sizeof(error) - 1] = 0;
+	}
+	g->nmakings = 0;
+	if (err)
+		hk_set_last_error(error);
+	return err ? err : going_on ? -EINPROGRESS : 0;
+}
 
 static void join(struct group *g, unsigned a, unsigned b)
 {
@@ -226,10 +306,17 @@ hocketResult_t hocketGroupEnd(void)
 	if (--depth)
 		return hocketSuccess;
 	err = g->err;
-	if (err)
+	if (err) {
+		drop_makings(g);
 		hk_set_last_error(g->error);
-	else if (g->n)
-		err = run(g);
+	} else {
+		err = finish_makings(g);
+		if (g->n && (!err || err == -EINPROGRESS)) {
+			int ran = run(g);
+
+			err = ran ? ran : err;
+		}
+	}
 	for (unsigned i = 0; i < g->n; i++)
 		hk_request_free(&g->items[i].req);
 	g->n = 0;

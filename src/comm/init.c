@@ -25,7 +25,7 @@ static hocketResult_t make(const struct hk_make_how *how, hocketComm_t *comm)
 {
 	if (!comm)
 		return hk_result(hk_fail_quiet(EINVAL, "the place for the communicator is NULL"));
-	return hk_result(hk_make(how, comm));
+	return hk_result(hk_group_open() ? hk_group_make(how, comm) : hk_make(how, comm));
 }
 
 static hocketResult_t init_rank(hocketComm_t *comm, int nranks, int nids, const hocketUniqueId *ids,

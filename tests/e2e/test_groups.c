@@ -245,6 +245,55 @@ static void run_one_thread(struct rank *r)
 	}
 }
 
+/* One thread makes all ranks of two communicators, and splits them. */
+static void run_make(struct rank *r)
+{
+	enum { N = 3 };
+	hocketComm_t comms[2][N], halves[N];
+	hocketUniqueId ids[2];
+	int32_t in[N], out[N];
+
+	OK(hocketGetUniqueId(&ids[0]));
+	OK(hocketGetUniqueId(&ids[1]));
+	OK(hocketGroupStart());
+	for (int i = 0; i < N; i++)
+		for (int k = 0; k < 2; k++)
+			OK(hocketCommInitRank(&comms[k][i], N, ids[k], i));
+	OK(hocketGroupEnd());
+	OK(hocketGroupStart());
+	for (int i = 0; i < N; i++)
+		OK(hocketCommSplit(comms[0][i], i == 2 ? HOCKET_SPLIT_NOCOLOR : 0, -i, &halves[i],
+				   NULL));
+	OK(hocketGroupEnd());
+	CHECK(!halves[2]);
+	OK(hocketGroupStart());
+	for (int i = 0; i < N; i++) {
+		in[i] = i + 1;
+		OK(hocketAllReduce(&in[i], &out[i], 1, hocketInt32, hocketSum, comms[1][i], NULL));
+	}
+	OK(hocketGroupEnd());
+	for (int i = 0; i < N; i++)
+		CHECK(out[i] == 6);
+	OK(hocketGroupStart());
+	for (int i = 0; i < 2; i++)
+		OK(hocketAllReduce(&in[i], &out[i], 1, hocketInt32, hocketSum, halves[i], NULL));
+	OK(hocketGroupEnd());
+	CHECK(out[0] == 3 && out[1] == 3);
+	for (int i = 0; i < N; i++) {
+		OK(hocketCommDestroy(comms[0][i]));
+		OK(hocketCommDestroy(comms[1][i]));
+		if (i < 2)
+			OK(hocketCommDestroy(halves[i]));
+	}
+	/* One that makes no sense drops those that were begun. */
+	OK(hocketGetUniqueId(&ids[0]));
+	OK(hocketGroupStart());
+	OK(hocketCommInitRank(&comms[0][0], 2, ids[0], 0));
+	CHECK(hocketCommInitRank(&comms[0][1], 2, ids[0], 2) == hocketInvalidArgument);
+	CHECK(hocketGroupEnd() == hocketInvalidArgument);
+	CHECK(!comms[0][0]);
+}
+
 /* A group that can't run does not run, and the next one does. */
 static void run_refused(struct rank *r)
 {
@@ -306,11 +355,15 @@ static void run_mismatch(struct rank *r)
 	free(buf);
 }
 
-static const struct scenario scenarios[] = {
-	{"ping_pong", run_ping_pong},	      {"exchange", run_exchange},
-	{"uneven_groups", run_uneven_groups}, {"mix", run_mix},
-	{"one_thread", run_one_thread},	      {"refused", run_refused},
-	{"mismatch", run_mismatch},	      {NULL, NULL}};
+static const struct scenario scenarios[] = {{"ping_pong", run_ping_pong},
+					    {"exchange", run_exchange},
+					    {"uneven_groups", run_uneven_groups},
+					    {"mix", run_mix},
+					    {"one_thread", run_one_thread},
+					    {"make", run_make},
+					    {"refused", run_refused},
+					    {"mismatch", run_mismatch},
+					    {NULL, NULL}};
 
 static void over(const char *transports, const char *scenario, int n)
 {
@@ -352,6 +405,11 @@ static void test_one_thread(void **state)
 	over(NULL, "one_thread", 1);
 }
 
+static void test_make(void **state)
+{
+	over(NULL, "make", 1);
+}
+
 static void test_refused(void **state)
 {
 	over(NULL, "refused", 2);
@@ -367,8 +425,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ping_pong),     cmocka_unit_test(test_exchange),
 		cmocka_unit_test(test_uneven_groups), cmocka_unit_test(test_mix),
-		cmocka_unit_test(test_one_thread),    cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_mismatch),
+		cmocka_unit_test(test_one_thread),    cmocka_unit_test(test_make),
+		cmocka_unit_test(test_refused),	      cmocka_unit_test(test_mismatch),
 	};
 
 	e2e_main(argc, argv, scenarios);
