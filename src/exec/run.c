@@ -12,12 +12,13 @@
 #include "error.h"
 #include "plan.h"
 
-#define SPINS_PER_LOOK 64	  /* polls between two looks at the clock */
-#define BARE_SPINS     32	  /* polls before the first pause: a pause costs tens of ns */
-#define YIELD_NS       2000000	  /* yields this long before it sleeps */
-#define SLEEP_NS       20000000	  /* and looks up at least this often */
-#define STOPPED_NS     1000000000 /* no look at the clock for this long: we were stopped */
-#define MIXED_SLEEP_NS 200000	  /* when more than one transport might wake us */
+#define SPINS_PER_LOOK	64	   /* polls between two looks at the clock */
+#define POLLS_PER_CHECK 64	   /* polls between two looks for an abort */
+#define BARE_SPINS	32	   /* polls before the first pause: a pause costs tens of ns */
+#define YIELD_NS	2000000	   /* yields this long before it sleeps */
+#define SLEEP_NS	20000000   /* and looks up at least this often */
+#define STOPPED_NS	1000000000 /* no look at the clock for this long: we were stopped */
+#define MIXED_SLEEP_NS	200000	   /* when more than one transport might wake us */
 
 struct plan_drive {
 	struct hk_drive drive;
@@ -103,7 +104,7 @@ static inline __attribute__((always_inline)) int run(struct hk_drive *d,
 						     int (*poll)(struct hk_drive *d, bool *moved),
 						     struct hk_exec_stats *stats)
 {
-	unsigned idle = 0;
+	unsigned idle = 0, polls = 0;
 
 	for (;;) {
 		bool moved = false;
@@ -111,6 +112,12 @@ static inline __attribute__((always_inline)) int run(struct hk_drive *d,
 
 		if (r)
 			return r;
+		/* Also while everybody keeps pace, this process may abort, or another one fail. */
+		if (__builtin_expect(++polls % POLLS_PER_CHECK == 0, 0)) {
+			r = d->watch->failed(d->watch);
+			if (r)
+				return r;
+		}
 		if (moved) {
 			idle = 0;
 		} else if (++idle > (d->watch->spin_ns ? SPINS_PER_LOOK : 0)) {

@@ -298,6 +298,38 @@ static void test_deadline(void **state)
 	world_teardown(&w);
 }
 
+struct busy {
+	struct hk_drive drive;
+	unsigned polls;
+};
+
+static int always_moves(struct hk_drive *d, bool *moved)
+{
+	*moved = true;
+	return ++((struct busy *)d)->polls == 100000;
+}
+
+static int expires(struct hk_drive *d)
+{
+	return -ETIMEDOUT;
+}
+
+/* An abort or a failure ends also a run in which nobody ever waits, and soon. */
+static void test_busy(void **state)
+{
+	static const struct hk_drive_ops ops = {always_moves, expires};
+	struct hk_watch watch = {.failed = never_failed, .timeout_ns = 1000000000};
+	struct hk_exec_stats stats = {0};
+	struct busy b = {{&ops, &watch}, 0};
+
+	assert_int_equal(hk_drive_run(&b.drive, &stats), 0);
+	assert_int_equal(b.polls, 100000);
+	watch.failed = has_failed;
+	b.polls = 0;
+	assert_int_equal(hk_drive_run(&b.drive, &stats), -HK_EPEER);
+	assert_in_range(b.polls, 1, 1000);
+}
+
 /* avg of integers divides, pre-multiplied sums scale what is read from IN, wherever it is read. */
 static void test_scalars(void **state)
 {
@@ -339,7 +371,8 @@ int main(void)
 		cmocka_unit_test(test_delays),		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_lending),		cmocka_unit_test(test_lendable),
 		cmocka_unit_test(test_pulling),		cmocka_unit_test(test_faults),
-		cmocka_unit_test(test_deadline),	cmocka_unit_test(test_scalars),
+		cmocka_unit_test(test_deadline),	cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_scalars),
 	};
 
 	setenv("HOCKET_DEBUG", "0", 0); /* the failures are meant */
