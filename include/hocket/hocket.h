@@ -110,12 +110,12 @@ typedef struct {
 	size_t size;	      /* sizeof(hocketConfig_t) */
 	unsigned int magic;   /* HOCKET_CONFIG_MAGIC */
 	unsigned int version; /* HOCKET_VERSION_CODE of the caller */
-	int blocking;	      /* 1 (default); 0 is refused: use a host stream */
-	int timeoutMs;	      /* deadline of a wait inside a collective, in ms; HOCKET_TIMEOUT_MS */
-	int initTimeoutMs;    /* deadline of init, in ms; HOCKET_INIT_TIMEOUT_MS */
-	int channels;	      /* channels per collective, 0: chosen; HOCKET_CHANNELS */
-	int slots;	      /* slots per connection, 2 to 16; HOCKET_SLOTS */
-	int slotBytes;	      /* bytes per slot, a multiple of 4096; HOCKET_SLOT_BYTES */
+	int blocking;	   /* 1 (default); 0: creation and finalization go on in the background */
+	int timeoutMs;	   /* deadline of a wait inside a collective, in ms; HOCKET_TIMEOUT_MS */
+	int initTimeoutMs; /* deadline of init, in ms; HOCKET_INIT_TIMEOUT_MS */
+	int channels;	   /* channels per collective, 0: chosen; HOCKET_CHANNELS */
+	int slots;	   /* slots per connection, 2 to 16; HOCKET_SLOTS */
+	int slotBytes;	   /* bytes per slot, a multiple of 4096; HOCKET_SLOT_BYTES */
 } hocketConfig_t;
 #define HOCKET_CONFIG_MAGIC 0x686f636bu
 #define HOCKET_CONFIG_INITIALIZER                                                                  \
@@ -142,26 +142,55 @@ HOCKET_API const char *hocketGetLastError(hocketComm_t comm);
  * group, once. One rank calls it and hands the 128 bytes to the others (MPI, a file, an environment
  * variable). It holds a secret. */
 HOCKET_API hocketResult_t hocketGetUniqueId(hocketUniqueId *uniqueId);
-/* Joins the group as `rank` of `nranks`; returns when all ranks have joined, or with
- * hocketRemoteError and the missing ranks' numbers when the init deadline passes. */
+/*
+ * Joins the group as `rank` of `nranks`; returns when all ranks have joined, or with
+ * hocketRemoteError and the missing ranks' numbers when the init deadline passes. Two processes
+ * with the same rank, or ranks with another nranks, are hocketInvalidUsage at once for all.
+ *
+ * This and the other functions that make communicators return hocketInProgress at once if
+ * config->blocking is 0: *comm is then valid, and its creation goes on in the background.
+ * hocketCommGetAsyncError says hocketInProgress until it is over, then hocketSuccess or the
+ * failure. Until then, and after a failure, comm is good for that, for hocketCommAbort and for
+ * hocketCommDestroy, which both end its creation; other calls return hocketInvalidUsage, or the
+ * failure.
+ */
 HOCKET_API hocketResult_t hocketCommInitRank(hocketComm_t *comm, int nranks, hocketUniqueId commId,
 					     int rank);
 /* The same with a configuration; config may be NULL. */
 HOCKET_API hocketResult_t hocketCommInitRankConfig(hocketComm_t *comm, int nranks,
 						   hocketUniqueId commId, int rank,
 						   hocketConfig_t *config);
+/* The same with nId (1 to nranks) ids, each from a hocketGetUniqueId of its own, best called in as
+ * many processes: their roots share the work of introducing the ranks to each other. All ranks pass
+ * all ids, in the same order. Id i serves the ranks from i * q + min(i, m) on, q of them, and one
+ * more if i < m, where q = nranks / nId and m = nranks % nId. */
+HOCKET_API hocketResult_t hocketCommInitRankScalable(hocketComm_t *newcomm, int nranks, int myrank,
+						     int nId, hocketUniqueId *commIds,
+						     hocketConfig_t *config);
+/*
+ * Makes smaller groups out of comm's: all of its ranks call it, in the same order as other splits
+ * of comm. Ranks with the same color (0 or more) are a new group, numbered in the order of their
+ * keys, and of their ranks in comm where keys are equal. With HOCKET_SPLIT_NOCOLOR a rank is in no
+ * new group, and *newcomm becomes NULL. config NULL: that of comm. comm stays as usable as it was,
+ * and the new communicators live on when it ends. If a rank does not call before the init deadline,
+ * comm fails. Destroying comm after a non-blocking split waits until all ranks have called.
+ */
+#define HOCKET_SPLIT_NOCOLOR (-1)
+HOCKET_API hocketResult_t hocketCommSplit(hocketComm_t comm, int color, int key,
+					  hocketComm_t *newcomm, hocketConfig_t *config);
 /* Makes a group of ndev ranks inside this process, comms[i] being rank i. devlist is NULL for host
  * communicators; device numbers are refused until CUDA communicators exist. Give each rank its own
  * thread or host stream: a blocking collective on one rank waits for the others. */
 HOCKET_API hocketResult_t hocketCommInitAll(hocketComm_t *comms, int ndev, const int *devlist);
-/* Waits for the stream-ordered calls of comm. After it, only destroy, abort and the queries are
- * valid. */
+/* Waits for the stream-ordered calls of comm; a non-blocking comm returns hocketInProgress, and
+ * hocketCommGetAsyncError says so until they are done. After it, only destroy, abort and the
+ * queries are valid. */
 HOCKET_API hocketResult_t hocketCommFinalize(hocketComm_t comm);
 /* Finalizes if that has not been done, and frees. comm is invalid afterwards. */
 HOCKET_API hocketResult_t hocketCommDestroy(hocketComm_t comm);
 /* Ends all calls in flight on comm, here and (as hocketRemoteError) on its peers, and frees it. */
 HOCKET_API hocketResult_t hocketCommAbort(hocketComm_t comm);
-/* hocketSuccess, or the failure that made comm unusable. */
+/* hocketSuccess, hocketInProgress, or the failure that made comm unusable. */
 HOCKET_API hocketResult_t hocketCommGetAsyncError(hocketComm_t comm, hocketResult_t *asyncError);
 HOCKET_API hocketResult_t hocketCommCount(const hocketComm_t comm, int *count);
 HOCKET_API hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank);

@@ -11,7 +11,7 @@
  *   contact   host identity 8 | address slots 4 * 19 | name of the Unix socket 16
  *   join      contact | the ranks that the id serves: first 4 | count 4
  *   partners  count 4 | contacts
- *   choice    color 4 | key 4
+ *   wish      color 4 | key 4
  *   offer     code 4 | contact, zeroes unless the code is 0
  *   data      op 4 | bytes per entry 4 | round 4 | 0 0 0 0 | offset 8 | table bytes
  *   notice    kind 4 | rank 4 | code 4
@@ -221,12 +221,12 @@ int hk_boot_parse_join(const uint8_t *p, size_t n, uint32_t nranks, struct hk_jo
 	return 0;
 }
 
-void hk_boot_format_choice(const struct hk_choice *c, uint8_t out[HK_CHOICE_BYTES])
+void hk_boot_format_wish(const struct hk_wish *c, uint8_t out[HK_WISH_BYTES])
 {
 	put(put(out, (uint32_t)c->color, 4), (uint32_t)c->key, 4);
 }
 
-void hk_boot_parse_choice(const uint8_t p[HK_CHOICE_BYTES], struct hk_choice *c)
+void hk_boot_parse_wish(const uint8_t p[HK_WISH_BYTES], struct hk_wish *c)
 {
 	c->color = (int32_t)(uint32_t)get(&p, 4);
 	c->key = (int32_t)(uint32_t)get(&p, 4);

@@ -84,10 +84,10 @@ struct hk_join {
 #define HK_JOIN_BYTES (HK_CONTACT_BYTES + 8)
 
 /* Of a split: what a rank wants; and then where the new group's rank listens, or why it can't. */
-struct hk_choice {
+struct hk_wish {
 	int32_t color, key;
 };
-#define HK_CHOICE_BYTES 8
+#define HK_WISH_BYTES 8
 struct hk_offer {
 	int32_t code; /* negative */
 	struct hk_contact contact;
@@ -159,8 +159,8 @@ int hk_boot_parse_contact(const uint8_t *p, size_t n, struct hk_contact *c);
 void hk_boot_format_join(const struct hk_join *j, uint8_t out[HK_JOIN_BYTES]);
 /* The part lies within nranks. */
 int hk_boot_parse_join(const uint8_t *p, size_t n, uint32_t nranks, struct hk_join *j);
-void hk_boot_format_choice(const struct hk_choice *c, uint8_t out[HK_CHOICE_BYTES]);
-void hk_boot_parse_choice(const uint8_t p[HK_CHOICE_BYTES], struct hk_choice *c);
+void hk_boot_format_wish(const struct hk_wish *c, uint8_t out[HK_WISH_BYTES]);
+void hk_boot_parse_wish(const uint8_t p[HK_WISH_BYTES], struct hk_wish *c);
 void hk_boot_format_offer(const struct hk_offer *o, uint8_t out[HK_OFFER_BYTES]);
 int hk_boot_parse_offer(const uint8_t *p, size_t n, struct hk_offer *o);
 uint32_t hk_boot_format_partners(const struct hk_contact *const *list, unsigned count,
@@ -242,8 +242,6 @@ int hk_net_poll_ms(int64_t deadline);
 void hk_net_nodelay(int fd);
 int hk_net_blocking(int fd);
 void hk_net_close(int *fd);
-/* Threads of the library take no signals. thread NULL: detached. */
-int hk_net_thread(pthread_t *thread, const char *name, void *(*run)(void *), void *arg);
 
 struct hk_pollset {
 	struct pollfd *fds;

@@ -30,22 +30,22 @@ static int by_key(const void *a, const void *b)
 	return (x->old > y->old) - (x->old < y->old);
 }
 
-/* All-gathers the choices; the seats of the own color, in the order of the new ranks. */
-static int gather_choices(struct hk_boot *parent, const struct hk_choice *own, int64_t timeout_ns,
-			  struct seat *seats, uint32_t *count)
+/* All-gathers the wishes; the seats of the own color, in the order of the new ranks. */
+static int gather_wishes(struct hk_boot *parent, const struct hk_wish *own, int64_t timeout_ns,
+			 struct seat *seats, uint32_t *count)
 {
-	uint8_t *table = malloc((size_t)parent->nranks * HK_CHOICE_BYTES);
+	uint8_t *table = malloc((size_t)parent->nranks * HK_WISH_BYTES);
 	int err;
 
 	if (!table)
 		return hk_fail(ENOMEM, "no memory for the colors of %u ranks", parent->nranks);
-	hk_boot_format_choice(own, table + (size_t)parent->rank * HK_CHOICE_BYTES);
-	err = hk_boot_gather(parent, table, HK_CHOICE_BYTES, timeout_ns);
+	hk_boot_format_wish(own, table + (size_t)parent->rank * HK_WISH_BYTES);
+	err = hk_boot_gather(parent, table, HK_WISH_BYTES, timeout_ns);
 	*count = 0;
 	for (uint32_t r = 0; r < parent->nranks && !err; r++) {
-		struct hk_choice c;
+		struct hk_wish c;
 
-		hk_boot_parse_choice(table + (size_t)r * HK_CHOICE_BYTES, &c);
+		hk_boot_parse_wish(table + (size_t)r * HK_WISH_BYTES, &c);
 		if (c.color == own->color)
 			seats[(*count)++] = (struct seat){c.key, r};
 	}
@@ -113,7 +113,7 @@ static int gather_offers(struct hk_boot *parent, struct hk_boot *b, int code, in
 int hk_boot_split(struct hk_boot *parent, int color, int key, int64_t timeout_ms,
 		  struct hk_boot **boot, bool *ours)
 {
-	struct hk_choice choice = {color, key};
+	struct hk_wish wish = {color, key};
 	struct seat *seats = calloc(parent->nranks, sizeof(*seats));
 	struct hk_boot *b = NULL;
 	uint32_t count = 0;
@@ -126,7 +126,7 @@ int hk_boot_split(struct hk_boot *parent, int color, int key, int64_t timeout_ms
 	timeout_ns = timeout_ms * HK_BOOT_MS;
 	if (!seats)
 		return hk_fail(ENOMEM, "no memory to split %u ranks", parent->nranks);
-	err = gather_choices(parent, &choice, timeout_ns, seats, &count);
+	err = gather_wishes(parent, &wish, timeout_ns, seats, &count);
 	if (err)
 		goto out;
 	/* The others must hear of it if that fails. */

@@ -17,6 +17,7 @@
 #ifndef HK_COMM_BOOTSTRAP_H
 #define HK_COMM_BOOTSTRAP_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,9 @@
 /* Makes an id and starts the root thread that serves it in this process (it ends when its ranks
  * are served, or at the init deadline). */
 int hk_boot_unique_id(uint8_t id[HK_ID_BYTES]);
+
+/* Threads of the library take no signals. thread NULL: detached. */
+int hk_net_thread(pthread_t *thread, const char *name, void *(*run)(void *), void *arg);
 
 struct hk_boot;
 

@@ -37,11 +37,13 @@ static int run_or_queue(hocketComm_t handle, struct hk_comm *c, struct hk_reques
 static hocketResult_t collective(struct hk_request *req, hocketComm_t handle, hocketStream_t stream)
 {
 	struct hk_comm *c = hk_handle_enter(handle);
-	int err = -EINVAL;
+	int err;
 
 	if (c) {
 		err = run_or_queue(handle, c, req, stream);
 		hk_handle_leave(handle);
+	} else {
+		err = hk_handle_why();
 	}
 	if (__builtin_expect(err, 0) && hk_group_open())
 		hk_group_refuse(err);

@@ -375,34 +375,34 @@ static int allocate(struct hk_comm *c)
 	return hk_fail(ENOMEM, "no memory for a communicator of %zu ranks", n);
 }
 
-int hk_comm_create(const uint8_t id[HK_ID_BYTES], int nranks, int rank,
-		   const hocketConfig_t *config, struct hk_comm **comm)
+int hk_comm_new(const struct hk_config *config, struct hk_comm **comm)
 {
 	struct hk_comm *c = calloc(1, sizeof(*c));
-	int err;
 
 	if (!c)
 		return hk_fail(ENOMEM, "out of memory for a communicator");
-	c->rank = rank;
-	c->nranks = nranks;
+	c->config = *config;
 	c->binder = (struct hk_comm_binder){{hk_comm_bind_send, hk_comm_bind_recv}, c};
-	err = hk_config_resolve(config, &c->config);
+	*comm = c;
+	return 0;
+}
+
+int hk_comm_join(struct hk_comm *c)
+{
+	int err;
+
+	c->rank = hk_boot_rank(c->boot);
+	c->nranks = hk_boot_nranks(c->boot);
+	err = allocate(c);
 	if (!err)
-		err = allocate(c);
-	if (!err)
-		err = hk_boot_open(id, nranks, rank, c->config.init_timeout_ms, &c->boot);
+		err = hk_boot_join(c->boot);
 	if (!err)
 		err = agree(c);
-	if (err) {
-		if (c->boot)
-			hk_boot_abort(c->boot, err);
-		hk_comm_destroy(c);
+	if (err)
 		return err;
-	}
 	hk_comm_init_means(c);
-	hk_log(HK_LOG_INFO, "rank %d of %d is ready: %.2f ranks per core, latency %.0f ns", rank,
-	       nranks, c->machine.ranks_per_core, c->machine.routes[0].latency_ns);
-	*comm = c;
+	hk_log(HK_LOG_INFO, "rank %d of %d is ready: %.2f ranks per core, latency %.0f ns", c->rank,
+	       c->nranks, c->machine.ranks_per_core, c->machine.routes[0].latency_ns);
 	return 0;
 }
 

@@ -33,6 +33,7 @@ struct hk_config {
 	int64_t init_timeout_ms;
 	uint32_t channels; /* 0: chosen by size */
 	uint32_t slots, slot_bytes;
+	bool blocking;
 };
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config);
 
@@ -181,28 +182,44 @@ struct hk_comm {
 	/* stream order: calls run in the order of their tickets */
 	_Atomic uint64_t issued, finished;
 
+	/* splits of it so far, and how many of them are through with it (make.c) */
+	uint64_t splits, splits_done;
+
 	_Atomic int failed;   /* the first failure, a negative code */
 	_Atomic bool aborted; /* by this process */
-	bool finalized;
+	_Atomic bool finalized;
 	char error[512]; /* its sentence; written before `failed` */
 };
 
 /* --- handle.c --- */
 
+struct hk_make;
+
 struct hocketComm {
-	_Atomic(struct hk_comm *) comm;
-	_Atomic uint32_t users; /* calls inside right now */
+	_Atomic(struct hk_comm *) comm; /* once it is ready */
+	_Atomic uint32_t users;		/* calls inside right now */
+	_Atomic(struct hk_make *) make; /* its creation, also when that is over */
+	_Atomic bool claimed;
 };
 
-int hk_handle_new(struct hk_comm *c, hocketComm_t *handle);
+/* A handle for a communicator that is being made, and then that communicator. */
+int hk_handle_claim(struct hk_make *m, hocketComm_t *handle);
+void hk_handle_publish(hocketComm_t handle, struct hk_comm *c);
 /* The communicator behind a handle, and the caller becomes a user of it; NULL, with a sentence, if
- * the handle is none. */
+ * the handle is none, or the communicator is not ready. hk_handle_why then has the code. */
 struct hk_comm *hk_handle_enter(hocketComm_t handle);
 void hk_handle_leave(hocketComm_t handle);
-/* Takes the communicator out of its handle; NULL if it has none or another thread was first. */
-struct hk_comm *hk_handle_take(hocketComm_t handle);
-/* Waits until nobody is inside any more. */
+/* The same for the creation of the communicator, also when that is over. */
+struct hk_make *hk_handle_enter_make(hocketComm_t handle);
+/* Why the last enter or take of this thread got nothing: a negative code. */
+int hk_handle_why(void);
+/* Whoever ends a communicator: takes its creation out of the handle (NULL, with a sentence, if it
+ * has none or another thread was first), ends that, takes the communicator, if there is one, waits
+ * until nobody is inside any more, frees both, and gives the handle back. */
+struct hk_make *hk_handle_take(hocketComm_t handle);
+struct hk_comm *hk_handle_take_comm(hocketComm_t handle);
 void hk_handle_drain(hocketComm_t handle);
+void hk_handle_release(hocketComm_t handle);
 
 /* --- result.c --- */
 
@@ -210,8 +227,11 @@ hocketResult_t hk_result(int err);
 
 /* --- comm.c --- */
 
-int hk_comm_create(const uint8_t id[HK_ID_BYTES], int nranks, int rank,
-		   const hocketConfig_t *config, struct hk_comm **comm);
+/* A communicator without a bootstrap. */
+int hk_comm_new(const struct hk_config *config, struct hk_comm **comm);
+/* Joins with its bootstrap, and agrees with the others on all there is to agree on. */
+int hk_comm_join(struct hk_comm *c);
+/* NULL is fine. */
 void hk_comm_destroy(struct hk_comm *c);
 /* Marks c failed (once), with this thread's last sentence, and tells the peers. Returns err. */
 int hk_comm_fail(struct hk_comm *c, int err);
@@ -236,6 +256,39 @@ int hk_comm_place(struct hk_comm *c, const struct hk_seat *seats);
 /* Fills c->machine from what every rank knows of its host and of its ways to the others: alike on
  * all ranks. */
 int hk_comm_agree_costs(struct hk_comm *c, double ranks_per_core);
+
+/* --- make.c --- */
+
+/* What a communicator is to be made from: unique ids, or another communicator. */
+struct hk_make_how {
+	const uint8_t *ids; /* nids, one after the other */
+	int nids, nranks, rank;
+	bool split; /* instead: */
+	hocketComm_t parent;
+	int color, key;
+	const hocketConfig_t *config; /* may be NULL */
+};
+/* Makes it, or starts making it (-EINPROGRESS), as the configuration says. A split without a color
+ * gives NULL. */
+int hk_make(const struct hk_make_how *how, hocketComm_t *comm);
+/*
+ * For several at once in one thread, as in a group: makes it in a thread of its own, whatever the
+ * configuration says. The handle (NULL for a split without a color) serves hocketCommGetAsyncError,
+ * abort and destroy at once, and the rest when the communicator is ready. Then either finish, or
+ * let go of *make, if the user does not want to wait: the handle tells how it ended.
+ */
+int hk_make_start(const struct hk_make_how *how, struct hk_make **make, hocketComm_t *comm);
+void hk_make_let_go(struct hk_make *m);
+/* Waits for the end, and lets go. After a failure the handle is invalid. */
+int hk_make_finish(struct hk_make *m);
+/* 0: it is over, and was a success; -EINPROGRESS; or its failure, with the sentence. */
+int hk_make_status(struct hk_make *m);
+/* The code and the sentence for those who want a communicator that is not ready. */
+int hk_make_refuse(struct hk_make *m);
+/* Ends it soon, if it is not over. Then the handle gets no communicator any more. */
+void hk_make_cancel(struct hk_make *m);
+/* Whether the user wants to wait for it. */
+bool hk_make_blocking(const struct hk_make *m);
 
 /* --- plans.c --- */
 
@@ -315,5 +368,10 @@ int hk_stream_check(hocketStream_t stream);
 void hk_comm_await_ticket(struct hk_comm *c, uint64_t ticket);
 /* Waits until every queued call of c has run. */
 void hk_comm_quiesce(struct hk_comm *c);
+/* Whether there are queued calls of c that have not run. */
+static inline bool hk_comm_is_busy(struct hk_comm *c)
+{
+	return atomic_load(&c->issued) != atomic_load_explicit(&c->finished, memory_order_acquire);
+}
 
 #endif

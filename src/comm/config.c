@@ -26,16 +26,12 @@ static int take(const char *name, int value, int64_t min, int64_t max, int64_t f
 
 static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 {
-	int64_t timeout = 0, init = 0, channels = 0, slots = 0, slot_bytes = 0;
-	int err;
+	int64_t timeout = 0, init = 0, channels = 0, slots = 0, slot_bytes = 0, blocking = 1;
+	int err = take("blocking", u->blocking, 0, 1, 1, &blocking);
 
-	if (u->blocking != HOCKET_CONFIG_UNDEF_INT && u->blocking != 1)
-		return hk_fail_quiet(EINVAL,
-				     "config.blocking is %d; only 1 is supported (a host stream "
-				     "makes collectives asynchronous)",
-				     u->blocking);
-	err = take("timeoutMs", u->timeoutMs, 1, INT32_MAX, hk_param(HK_PARAM_TIMEOUT_MS),
-		   &timeout);
+	if (!err)
+		err = take("timeoutMs", u->timeoutMs, 1, INT32_MAX, hk_param(HK_PARAM_TIMEOUT_MS),
+			   &timeout);
 	if (!err)
 		err = take("initTimeoutMs", u->initTimeoutMs, 1, INT32_MAX,
 			   hk_param(HK_PARAM_INIT_TIMEOUT_MS), &init);
@@ -57,7 +53,8 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 				     .init_timeout_ms = init,
 				     .channels = (uint32_t)channels,
 				     .slots = (uint32_t)slots,
-				     .slot_bytes = (uint32_t)slot_bytes};
+				     .slot_bytes = (uint32_t)slot_bytes,
+				     .blocking = blocking != 0};
 	return 0;
 }
 

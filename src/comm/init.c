@@ -21,87 +21,98 @@ hocketResult_t hocketGetUniqueId(hocketUniqueId *uniqueId)
 	return hk_result(err);
 }
 
-static int init_rank(hocketComm_t *comm, int nranks, const hocketUniqueId *id, int rank,
-		     const hocketConfig_t *config)
+static hocketResult_t make(const struct hk_make_how *how, hocketComm_t *comm)
 {
-	struct hk_comm *c;
-	int err;
-
 	if (!comm)
-		return hk_fail_quiet(EINVAL, "comm is NULL");
-	if (nranks < 1 || nranks > 1 << 20)
-		return hk_fail_quiet(EINVAL, "nranks is %d; it must be from 1 to %d", nranks,
-				     1 << 20);
-	if (rank < 0 || rank >= nranks)
-		return hk_fail_quiet(EINVAL, "rank is %d; it must be from 0 to %d", rank,
-				     nranks - 1);
-	err = hk_comm_create((const uint8_t *)id->internal, nranks, rank, config, &c);
-	if (err)
-		return err;
-	err = hk_handle_new(c, comm);
-	if (err) {
-		hk_comm_fail(c, err); /* the others believe that we are in */
-		hk_comm_destroy(c);
-	}
-	return err;
+		return hk_result(hk_fail_quiet(EINVAL, "the place for the communicator is NULL"));
+	return hk_result(hk_make(how, comm));
+}
+
+static hocketResult_t init_rank(hocketComm_t *comm, int nranks, int nids, const hocketUniqueId *ids,
+				int rank, const hocketConfig_t *config)
+{
+	struct hk_make_how how = {
+		.ids = (const uint8_t *)ids,
+		.nids = nids,
+		.nranks = nranks,
+		.rank = rank,
+		.config = config,
+	};
+
+	if (!ids)
+		return hk_result(hk_fail_quiet(EINVAL, "commIds is NULL"));
+	return make(&how, comm);
 }
 
 hocketResult_t hocketCommInitRank(hocketComm_t *comm, int nranks, hocketUniqueId commId, int rank)
 {
-	return hk_result(init_rank(comm, nranks, &commId, rank, NULL));
+	return init_rank(comm, nranks, 1, &commId, rank, NULL);
 }
 
 hocketResult_t hocketCommInitRankConfig(hocketComm_t *comm, int nranks, hocketUniqueId commId,
 					int rank, hocketConfig_t *config)
 {
-	return hk_result(init_rank(comm, nranks, &commId, rank, config));
+	return init_rank(comm, nranks, 1, &commId, rank, config);
+}
+
+hocketResult_t hocketCommInitRankScalable(hocketComm_t *newcomm, int nranks, int myrank, int nId,
+					  hocketUniqueId *commIds, hocketConfig_t *config)
+{
+	return init_rank(newcomm, nranks, nId, commIds, myrank, config);
+}
+
+hocketResult_t hocketCommSplit(hocketComm_t comm, int color, int key, hocketComm_t *newcomm,
+			       hocketConfig_t *config)
+{
+	struct hk_make_how how = {
+		.split = true, .parent = comm, .color = color, .key = key, .config = config};
+
+	return make(&how, newcomm);
 }
 
 /* --- all ranks in one process --- */
 
-struct init_job {
-	pthread_t thread;
-	hocketUniqueId id;
-	int nranks, rank, err;
-	hocketComm_t comm;
-	char error[512];
-};
-
-static void *init_thread(void *arg)
+/* Ends those that have been started and are fine. */
+static void give_up_all(hocketComm_t *comms, int n)
 {
-	struct init_job *job = arg;
-
-	job->err = init_rank(&job->comm, job->nranks, &job->id, job->rank, NULL);
-	if (job->err)
-		strncpy(job->error, hk_last_error(), sizeof(job->error) - 1);
-	return NULL;
+	for (int i = 0; i < n; i++)
+		if (comms[i])
+			hocketCommAbort(comms[i]);
 }
 
-static int run_jobs(struct init_job *jobs, int n)
+static int make_all(const uint8_t id[HK_ID_BYTES], int n, struct hk_make **makes,
+		    hocketComm_t *comms)
 {
 	int started = 0, err = 0;
 
-	for (; started < n && !err; started++) {
-		err = pthread_create(&jobs[started].thread, NULL, init_thread, &jobs[started]);
-		if (err)
-			err = hk_fail(err, "starting a thread for rank %d failed: %s", started,
-				      strerror(err));
+	while (started < n && !err) {
+		struct hk_make_how how = {.ids = id, .nids = 1, .nranks = n, .rank = started};
+
+		err = hk_make_start(&how, &makes[started], &comms[started]);
+		started += !err;
+	}
+	if (err) {
+		give_up_all(comms, started);
+		for (int i = 0; i < started; i++)
+			hk_make_let_go(makes[i]);
+		return err;
+	}
+	for (int i = 0; i < n; i++) {
+		int failed = hk_make_finish(makes[i]);
+
+		if (failed)
+			comms[i] = NULL;
+		err = err ? err : failed;
 	}
 	if (err)
-		started--;
-	for (int i = 0; i < started; i++)
-		pthread_join(jobs[i].thread, NULL);
-	for (int i = 0; i < started && !err; i++) {
-		err = jobs[i].err;
-		if (err)
-			hk_set_last_error(jobs[i].error);
-	}
+		give_up_all(comms, n);
 	return err;
 }
 
 static int init_all(hocketComm_t *comms, int n, const int *devlist)
 {
-	struct init_job *jobs;
+	struct hk_make **makes;
+	hocketComm_t *made;
 	uint8_t id[HK_ID_BYTES];
 	int err;
 
@@ -117,22 +128,16 @@ static int init_all(hocketComm_t *comms, int n, const int *devlist)
 	err = hk_boot_unique_id(id);
 	if (err)
 		return err;
-	jobs = calloc((size_t)n, sizeof(*jobs));
-	if (!jobs)
-		return hk_fail(ENOMEM, "out of memory for %d ranks", n);
-	for (int i = 0; i < n; i++) {
-		memcpy(jobs[i].id.internal, id, sizeof(id));
-		jobs[i].nranks = n;
-		jobs[i].rank = i;
-	}
-	err = run_jobs(jobs, n);
-	for (int i = 0; i < n; i++) {
-		if (!err)
-			comms[i] = jobs[i].comm;
-		else if (jobs[i].comm)
-			hocketCommAbort(jobs[i].comm);
-	}
-	free(jobs);
+	makes = calloc((size_t)n, sizeof(struct hk_make *));
+	made = calloc((size_t)n, sizeof(hocketComm_t));
+	if (makes && made)
+		err = make_all(id, n, makes, made);
+	else
+		err = hk_fail(ENOMEM, "out of memory for %d ranks", n);
+	if (!err)
+		memcpy(comms, made, (size_t)n * sizeof(*comms));
+	free(makes);
+	free(made);
 	return err;
 }
 
@@ -149,64 +154,72 @@ hocketResult_t hocketCommFinalize(hocketComm_t comm)
 	int err = 0;
 
 	if (!c)
-		return hocketInvalidArgument;
-	hk_comm_quiesce(c);
+		return hk_result(hk_handle_why());
+	if (c->config.blocking)
+		hk_comm_quiesce(c);
 	if (c->finalized)
 		err = hk_fail_quiet(HK_EUSAGE, "the communicator has been finalized already");
 	else
 		err = hk_comm_check(c);
 	c->finalized = true;
+	if (!err && hk_comm_is_busy(c))
+		err = -EINPROGRESS;
 	hk_handle_leave(comm);
 	return hk_result(err);
 }
 
+/* Ends comm, or its creation if that has not ended, and frees it. */
+static hocketResult_t end(hocketComm_t comm, bool abort)
+{
+	struct hk_make *m = hk_handle_take(comm);
+	struct hk_comm *c;
+
+	if (!m)
+		return hk_result(hk_handle_why());
+	hk_make_cancel(m);
+	c = hk_handle_take_comm(comm);
+	if (c && abort) {
+		atomic_store(&c->aborted, true);
+		hk_fail_quiet(HK_EABORT, "rank %d aborted the communicator", c->rank);
+		hk_comm_fail(c, -HK_EABORT);
+	} else if (c) {
+		hk_comm_quiesce(c);
+	}
+	hk_handle_drain(comm); /* after an abort, calls inside see the flag and leave */
+	hk_comm_destroy(c);
+	hk_make_let_go(m);
+	hk_handle_release(comm);
+	return hocketSuccess;
+}
+
 hocketResult_t hocketCommDestroy(hocketComm_t comm)
 {
-	struct hk_comm *c = hk_handle_enter(comm);
-
-	if (!c)
-		return hocketInvalidArgument;
-	hk_comm_quiesce(c);
-	hk_handle_leave(comm);
-	c = hk_handle_take(comm);
-	if (!c)
-		return hocketInvalidArgument;
-	hk_handle_drain(comm);
-	hk_comm_destroy(c);
-	return hocketSuccess;
+	return end(comm, false);
 }
 
 hocketResult_t hocketCommAbort(hocketComm_t comm)
 {
-	struct hk_comm *c = hk_handle_take(comm);
-
-	if (!c)
-		return hocketInvalidArgument;
-	atomic_store(&c->aborted, true);
-	hk_fail_quiet(HK_EABORT, "rank %d aborted the communicator", c->rank);
-	hk_comm_fail(c, -HK_EABORT);
-	hk_handle_drain(comm); /* calls inside see the flag and leave */
-	hk_comm_destroy(c);
-	return hocketSuccess;
+	return end(comm, true);
 }
 
 /* --- queries --- */
 
 /* Enters comm if there is somewhere to put the answer. */
-static struct hk_comm *query(hocketComm_t comm, const void *out, const char *function)
+static int query(hocketComm_t comm, const void *out, const char *function, struct hk_comm **c)
 {
-	if (out)
-		return hk_handle_enter(comm);
-	hk_fail_quiet(EINVAL, "%s: the result pointer is NULL", function);
-	return NULL;
+	if (!out)
+		return hk_fail_quiet(EINVAL, "%s: the result pointer is NULL", function);
+	*c = hk_handle_enter(comm);
+	return *c ? 0 : hk_handle_why();
 }
 
 hocketResult_t hocketCommCount(const hocketComm_t comm, int *count)
 {
-	struct hk_comm *c = query(comm, count, __func__);
+	struct hk_comm *c = NULL;
+	int err = query(comm, count, __func__, &c);
 
-	if (!c)
-		return hocketInvalidArgument;
+	if (err)
+		return hk_result(err);
 	*count = c->nranks;
 	hk_handle_leave(comm);
 	return hocketSuccess;
@@ -214,10 +227,11 @@ hocketResult_t hocketCommCount(const hocketComm_t comm, int *count)
 
 hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank)
 {
-	struct hk_comm *c = query(comm, rank, __func__);
+	struct hk_comm *c = NULL;
+	int err = query(comm, rank, __func__, &c);
 
-	if (!c)
-		return hocketInvalidArgument;
+	if (err)
+		return hk_result(err);
 	*rank = c->rank;
 	hk_handle_leave(comm);
 	return hocketSuccess;
@@ -225,10 +239,11 @@ hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank)
 
 hocketResult_t hocketCommMemory(const hocketComm_t comm, size_t *bytes)
 {
-	struct hk_comm *c = query(comm, bytes, __func__);
+	struct hk_comm *c = NULL;
+	int err = query(comm, bytes, __func__, &c);
 
-	if (!c)
-		return hocketInvalidArgument;
+	if (err)
+		return hk_result(err);
 	*bytes = hk_comm_memory(c);
 	hk_handle_leave(comm);
 	return hocketSuccess;

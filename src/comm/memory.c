@@ -90,7 +90,7 @@ hocketResult_t hocketCommRegister(const hocketComm_t comm, void *buff, size_t si
 	int err;
 
 	if (!c)
-		return hocketInvalidArgument;
+		return hk_result(hk_handle_why());
 	hk_comm_quiesce(c);
 	err = add_region(c, buff, size, handle);
 	hk_handle_leave(comm);
@@ -103,7 +103,7 @@ hocketResult_t hocketCommDeregister(const hocketComm_t comm, void *handle)
 	int err;
 
 	if (!c)
-		return hocketInvalidArgument;
+		return hk_result(hk_handle_why());
 	hk_comm_quiesce(c);
 	err = drop_region(c, handle);
 	hk_handle_leave(comm);

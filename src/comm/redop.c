@@ -127,7 +127,7 @@ hocketResult_t hocketRedOpCreatePreMulSum(hocketRedOp_t *op, void *scalar,
 	int err;
 
 	if (!c)
-		return hocketInvalidArgument;
+		return hk_result(hk_handle_why());
 	err = create(c, op, scalar, datatype, residence);
 	hk_handle_leave(comm);
 	return hk_result(err);
@@ -140,7 +140,7 @@ hocketResult_t hocketRedOpDestroy(hocketRedOp_t op, hocketComm_t comm)
 	int err = 0;
 
 	if (!c)
-		return hocketInvalidArgument;
+		return hk_result(hk_handle_why());
 	u = user_op(c, op);
 	if (u)
 		u->used = false;

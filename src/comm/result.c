@@ -77,29 +77,51 @@ const char *hocketGetErrorString(hocketResult_t result)
 	}
 }
 
+/* 0, -EINPROGRESS or the failure, whose sentence becomes this thread's last. */
+static int state_of(hocketComm_t comm, int *state)
+{
+	struct hk_make *m = hk_handle_enter_make(comm);
+	struct hk_comm *c;
+	int made;
+
+	if (!m)
+		return hk_handle_why();
+	made = hk_make_status(m);
+	hk_handle_leave(comm);
+	if (made) {
+		*state = made;
+		return 0;
+	}
+	c = hk_handle_enter(comm);
+	if (!c)
+		return hk_handle_why();
+	*state = hk_comm_check(c);
+	if (!*state && !c->config.blocking && c->finalized && hk_comm_is_busy(c))
+		*state = -EINPROGRESS;
+	hk_handle_leave(comm);
+	return 0;
+}
+
 hocketResult_t hocketCommGetAsyncError(hocketComm_t comm, hocketResult_t *asyncError)
 {
-	struct hk_comm *c;
+	int state = 0, err;
 
 	if (!asyncError)
 		return hk_result(
 			hk_fail_quiet(EINVAL, "hocketCommGetAsyncError: asyncError is NULL"));
-	c = hk_handle_enter(comm);
-	if (!c)
-		return hocketInvalidArgument;
-	*asyncError = hk_result(hk_comm_check(c));
-	hk_handle_leave(comm);
+	err = state_of(comm, &state);
+	if (err)
+		return hk_result(err);
+	*asyncError = hk_result(state);
 	return hocketSuccess;
 }
 
 const char *hocketGetLastError(hocketComm_t comm)
 {
-	struct hk_comm *c = comm ? hk_handle_enter(comm) : NULL;
+	int state;
 
-	if (c) {
-		hk_comm_check(
-			c); /* its sentence becomes this thread's, so it outlives the handle */
-		hk_handle_leave(comm);
-	}
+	/* Its sentence becomes this thread's, so it outlives the handle. */
+	if (comm)
+		state_of(comm, &state);
 	return hk_last_error();
 }

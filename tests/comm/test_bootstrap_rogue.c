@@ -481,7 +481,7 @@ static void test_join_parsers(void **state)
 	static const struct hk_part bad[] = {{10, 1}, {0, 0}, {0, 11}, {9, 2}, {1, UINT32_MAX}};
 	struct hk_join join = {{.addr = {{4, 9, {127, 0, 0, 1}}}}, {7, 3}}, j;
 	struct hk_offer offer = {0, join.contact}, o;
-	struct hk_choice choice = {-1, INT32_MIN}, c;
+	struct hk_wish choice = {-1, INT32_MIN}, c;
 	uint8_t bytes[HK_JOIN_BYTES];
 
 	hk_boot_format_join(&join, bytes);
@@ -507,8 +507,8 @@ static void test_join_parsers(void **state)
 	assert_int_equal(hk_boot_parse_offer(bytes, HK_OFFER_BYTES, &o), -HK_EWIRE);
 	memset(bytes, 0, sizeof(bytes));
 	assert_int_equal(hk_boot_parse_offer(bytes, HK_OFFER_BYTES, &o), -HK_EWIRE);
-	hk_boot_format_choice(&choice, bytes);
-	hk_boot_parse_choice(bytes, &c);
+	hk_boot_format_wish(&choice, bytes);
+	hk_boot_parse_wish(bytes, &c);
 	assert_int_equal(c.color, -1);
 	assert_int_equal(c.key, INT32_MIN);
 }

@@ -80,7 +80,7 @@ static void test_config(void **state)
 	config.size = 3;
 	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument, "size");
 	config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
-	config.blocking = 0;
+	config.blocking = 2;
 	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument,
 		"blocking");
 	config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
