@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Ways to make communicators beyond the plain one: in the background, from several ids, by
- * splitting; and how each of them ends early. All ranks are threads of this process, or even of one
- * thread, so that the thread sanitizer sees everything.
+ * splitting; and how each of them ends early. In most tests all ranks are threads of this process,
+ * or even of one thread, so that the thread sanitizer sees everything; the last ones are processes.
  */
 #include <dirent.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "hocket/hocket.h"
+#include "harness.h"
 
 enum { MOST = 16 };
 
@@ -521,7 +522,93 @@ static void test_sixteen(void **state)
 	destroy_all(comms, 16);
 }
 
-int main(void)
+/* --- processes --- */
+
+static int sum_of(hocketComm_t comm, int mine)
+{
+	int sum = -1;
+
+	OK(hocketAllReduce(&mine, &sum, 1, hocketInt32, hocketSum, comm, NULL));
+	return sum;
+}
+
+/* Halves of halves, until one is alone; all levels in use at once. Of a power of two ranks. */
+static void run_halves(struct rank *r)
+{
+	hocketComm_t levels[8] = {e2e_init(r, NULL)};
+	int depth = 0, count = r->nranks, rank;
+
+	while (count > 1) {
+		OK(hocketCommUserRank(levels[depth], &rank));
+		OK(hocketCommSplit(levels[depth], rank >= count / 2, -rank, &levels[depth + 1],
+				   NULL));
+		depth++;
+		OK(hocketCommCount(levels[depth], &count));
+		for (int i = 0; i <= depth; i++) {
+			int n;
+
+			OK(hocketCommCount(levels[i], &n));
+			CHECK(sum_of(levels[i], i + 1) == n * (i + 1));
+		}
+	}
+	for (int i = 0; i <= depth; i++)
+		OK(hocketCommDestroy(levels[i]));
+}
+
+/* Every second rank makes an id. */
+static void run_many_ids(struct rank *r)
+{
+	hocketComm_t first = e2e_init(r, NULL), comm;
+	hocketUniqueId *ids = calloc((size_t)r->nranks, sizeof(*ids));
+	int n = (r->nranks + 1) / 2;
+
+	CHECK(ids);
+	if (r->rank % 2 == 0)
+		OK(hocketGetUniqueId(&ids[r->rank]));
+	OK(hocketAllGather(&ids[r->rank], ids, sizeof(*ids), hocketChar, first, NULL));
+	for (int i = 0; i < n; i++)
+		ids[i] = ids[2 * i];
+	OK(hocketCommInitRankScalable(&comm, r->nranks, r->rank, n, ids, NULL));
+	OK(hocketCommDestroy(first));
+	CHECK(sum_of(comm, r->rank) == r->nranks * (r->nranks - 1) / 2);
+	OK(hocketCommDestroy(comm));
+	free(ids);
+}
+
+/* A rank dies while the others wait for it in a split. */
+static void run_killed_split(struct rank *r)
+{
+	hocketComm_t comm = e2e_init(r, NULL), part;
+	double start;
+
+	sum_of(comm, 1);
+	if (r->rank == r->nranks - 1) {
+		usleep(100000);
+		raise(SIGKILL);
+	}
+	start = now();
+	CHECK(hocketCommSplit(comm, 0, 0, &part, NULL) == hocketRemoteError);
+	CHECK(now() - start < 1.1 + 2); /* a second, and room for a crowded machine */
+	CHECK(strstr(hocketGetLastError(NULL), "died"));
+	OK(hocketCommDestroy(comm));
+}
+
+static const struct scenario scenarios[] = {{"halves", run_halves},
+					    {"many_ids", run_many_ids},
+					    {"killed_split", run_killed_split},
+					    {NULL, NULL}};
+
+static void test_processes(void **state)
+{
+	e2e_run("halves", 8, -1);
+	e2e_run("many_ids", 5, -1);
+	e2e_run("killed_split", 4, 3);
+	setenv("HOCKET_TRANSPORTS", "tcp", 1);
+	e2e_run("halves", 4, -1);
+	unsetenv("HOCKET_TRANSPORTS");
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_background),
@@ -535,8 +622,10 @@ int main(void)
 		cmocka_unit_test(test_split_leaks_nothing),
 		cmocka_unit_test(test_contradictions),
 		cmocka_unit_test(test_sixteen),
+		cmocka_unit_test(test_processes),
 	};
 
 	setenv("HOCKET_DEBUG", "0", 0); /* the failures are meant */
+	e2e_main(argc, argv, scenarios);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
