@@ -64,7 +64,7 @@ hocketResult_t hocketCommGetAlgorithm(const hocketComm_t comm, const char *colle
 			hk_fail_quiet(EINVAL, "hocketCommGetAlgorithm: algorithm is NULL"));
 	c = hk_handle_enter(comm);
 	if (!c)
-		return hocketInvalidArgument;
+		return hk_result(hk_handle_why());
 	err = get_algorithm(c, collective, bytes, algorithm, channels);
 	hk_handle_leave(comm);
 	return hk_result(err);

@@ -306,7 +306,7 @@ hocketResult_t hocketCommUseSchedule(hocketComm_t comm, hocketSchedule_t schedul
 	int err;
 
 	if (!c)
-		return hocketInvalidArgument;
+		return hk_result(hk_handle_why());
 	err = use(c, schedule, minBytes, maxBytes == SIZE_MAX ? UINT64_MAX : maxBytes);
 	hk_handle_leave(comm);
 	return hk_result(err);

@@ -349,7 +349,7 @@ static void test_several_roots_differ(void **state)
 	memcpy(peers[5].ids + HK_ID_BYTES, one, HK_ID_BYTES);
 	peers[5].delay_ms = 50;
 	for (int i = 0; i < 6; i++)
-		peers[i].timeout_ms = 3000;
+		peers[i].timeout_ms = 1000;
 	peers_run(peers, 6);
 	for (int i = 0; i < 6; i++)
 		assert_int_not_equal(peers[i].err, 0);
