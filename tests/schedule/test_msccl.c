@@ -472,7 +472,7 @@ static void test_complaints(void **state)
 		 "f:9: deadlock"},
 		{"</tb>\n<tb", "<tb", "f:7: <tb> stands where only <step> can"},
 		{"</tb></gpu>\n", "</gpu></tb>\n", "f:11: this is not XML: mismatched tag"},
-		{"</gpu></algo>", "</gpu></algo><algo/>", "f:18: this is not XML: junk after"},
+		{"</gpu></algo>", "</gpu></algo><algo/>", "f:17: this is not XML: junk after"},
 	};
 	bool proved;
 
