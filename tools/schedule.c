@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `hocket schedule`: shows what an algorithm does and proves it, without running it. Everything is
- * done by the library's own layers: the algorithm emits, fusion fuses, the checker proves, the text
- * writer prints; so what is shown is what runs.
+ * `hocket schedule`: the workbench. Lists, shows, proves, runs and draws schedules, the algorithms'
+ * own and those of files. Everything is done by the library's own layers: the algorithm emits or a
+ * reader reads, fusion fuses, the checker proves, the executor runs; so what is shown is what runs.
+ *
+ * One file a verb: schedule_source.c (list, and where schedules come from), schedule_run.c,
+ * schedule_export.c; show and check are here.
  */
+#include "schedule.h"
+
 #include <getopt.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "algos.h"
 #include "command.h"
@@ -17,144 +21,282 @@
 #define MOST_RANKS 1024
 #define MOST_SLOTS 64
 
-struct schedule_options {
-	int n, rank; /* rank -1: all */
-	unsigned channels;
-	bool inplace, unfused, help;
-};
-
-static int list_algorithms(void)
+int hk_workbench_judge(const struct hk_schedule *s, unsigned slots, FILE *out,
+		       struct hk_report *report)
 {
-	printf("%-30s %s\n", "algorithm", "collective");
-	for (unsigned i = 0; i < hk_nalgos; i++)
-		printf("%-30s %s\n", hk_algos[i]->name, hk_coll_name(hk_algos[i]->coll));
-	return 0;
-}
+	bool both = s->inplace && s->outofplace;
+	int rc = hk_schedule_prove(s, slots, report);
 
-static int build_all(const struct hk_algo *algo, const struct hk_problem *p, bool fuse,
-		     struct hk_program **programs)
-{
-	for (int i = 0; i < p->nranks; i++) {
-		int err = hk_algo_program(algo, p, i, fuse, &programs[i]);
-
-		if (err) {
-			fprintf(stderr, "hocket schedule: rank %d: %s\n", i, hk_last_error());
-			return err;
-		}
+	if (rc) {
+		fprintf(out, "refuted: %s: %s\n", s->name,
+			rc == -HK_EPROOF ? report->text : hk_last_error());
+		return 1;
 	}
+	fprintf(out,
+		"proved: %s on %d rank%s%s; %" PRIu64 " step%s, %" PRIu64
+		" message%s, %u slot%s per "
+		"connection%s\n",
+		s->name, s->problem.nranks, hk_plural((unsigned)s->problem.nranks),
+		both	     ? " in place and not"
+		: s->inplace ? " in place"
+			     : "",
+		report->steps, hk_plural(report->steps), report->messages,
+		hk_plural(report->messages), report->slots, hk_plural(report->slots),
+		report->bits_differ ? "; ranks add up in different orders" : "");
 	return 0;
 }
 
-static const char *s(uint64_t n)
+static int show(const struct hk_schedule *s, const struct schedule_options *o)
 {
-	return n == 1 ? "" : "s";
+	for (int i = 0; i < s->n; i++)
+		if (o->rank < 0 || o->rank == i)
+			hk_program_dump(s->programs[i], stdout);
+	return 0;
 }
 
-static int show(const struct hk_algo *algo, const struct hk_problem *p,
-		const struct schedule_options *o, struct hk_program **programs)
+static int check(const struct hk_schedule *s, const struct schedule_options *o)
 {
 	struct hk_report report;
-	int err = build_all(algo, p, !o->unfused, programs);
 
-	if (err)
-		return 1;
-	for (int i = 0; i < p->nranks; i++)
-		if (o->rank < 0 || o->rank == i)
-			hk_program_dump(programs[i], stdout);
-	if (hk_check(p, programs, p->nranks, MOST_SLOTS, &report)) {
-		printf("WRONG: %s\n", report.text);
-		return 1;
-	}
-	printf("proved: %s on %d rank%s%s; %llu step%s, %llu message%s, %u slot%s per connection\n",
-	       algo->name, p->nranks, s((unsigned)p->nranks), p->inplace ? " in place" : "",
-	       (unsigned long long)report.steps, s(report.steps),
-	       (unsigned long long)report.messages, s(report.messages), report.slots,
-	       s(report.slots));
-	return 0;
+	return hk_workbench_judge(s, o->slots, stdout, &report);
 }
 
-/* 0, or what is wrong with the arguments. */
-static const char *parse(int argc, char **argv, struct schedule_options *o)
+static int show_and_check(const struct hk_schedule *s, const struct schedule_options *o)
 {
-	static const struct option flags[] = {
-		{"channels", required_argument, NULL, 'c'}, {"rank", required_argument, NULL, 'r'},
-		{"in-place", no_argument, NULL, 'i'},	    {"unfused", no_argument, NULL, 'u'},
-		{"help", no_argument, NULL, 'h'},	    {NULL, 0, NULL, 0}};
-	int flag;
+	show(s, o);
+	return check(s, o);
+}
 
-	opterr = 0;
-	while ((flag = getopt_long(argc, argv, ":n:h", flags, NULL)) != -1) {
-		if (flag == 'n')
-			o->n = atoi(optarg);
-		else if (flag == 'c')
-			o->channels = (unsigned)atoi(optarg);
-		else if (flag == 'r')
-			o->rank = atoi(optarg);
-		else if (flag == 'i')
-			o->inplace = true;
-		else if (flag == 'u')
-			o->unfused = true;
-		else if (flag == 'h')
-			o->help = true;
-		else
-			return hk_command_flag_problem(flag, argv);
-	}
-	if (o->help)
-		return NULL;
+enum { MANY = 1, NEEDS_NAME = 2 };
+
+/* The flags that a verb takes besides those that say what the schedule is. */
+static const struct verb {
+	const char *name, *flags;
+	unsigned takes;
+	int (*one)(const struct hk_schedule *s, const struct schedule_options *o);
+} verbs[] = {
+	{"list", "", MANY, NULL},
+	{"show", "r", NEEDS_NAME, show},
+	{"check", "s", MANY | NEEDS_NAME, check},
+	{"run", "sbkt", MANY | NEEDS_NAME, hk_workbench_run},
+	{"export", "sbfo", NEEDS_NAME, hk_workbench_export},
+	/* without a verb */
+	{"", "rs", 0, show_and_check},
+};
+
+#define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+static const struct option flags[] = {
+	{"channels", required_argument, NULL, 'c'}, {"rank", required_argument, NULL, 'r'},
+	{"in-place", no_argument, NULL, 'i'},	    {"unfused", no_argument, NULL, 'u'},
+	{"help", no_argument, NULL, 'h'},	    {"root", required_argument, NULL, 'R'},
+	{"varied", no_argument, NULL, 'v'},	    {"slots", required_argument, NULL, 's'},
+	{"bytes", required_argument, NULL, 'b'},    {"count", required_argument, NULL, 'k'},
+	{"format", required_argument, NULL, 'f'},   {"output", required_argument, NULL, 'o'},
+	{"trace", required_argument, NULL, 't'},    {NULL, 0, NULL, 0}};
+
+/* A whole number with a K, M or G after it, perhaps; 0 if it is not one. */
+static uint64_t bytes_of(const char *text)
+{
+	char *end;
+	uint64_t n = strtoull(text, &end, 10);
+	const char *units = "KMG", *unit = *end ? strchr(units, *end) : NULL;
+
+	if (end == text || *text == '-' || (*end && (!unit || end[1])) || n > 1ull << 40)
+		return 0;
+	return unit ? n << 10 * (unit - units + 1) : n;
+}
+
+/* What is wrong with a flag's value, or NULL. */
+static const char *set(int flag, struct schedule_options *o)
+{
+	if (flag == 'n')
+		o->n = atoi(optarg);
+	else if (flag == 'c')
+		o->channels = (unsigned)atoi(optarg);
+	else if (flag == 'r')
+		o->rank = atoi(optarg);
+	else if (flag == 'R')
+		o->root = atoi(optarg);
+	else if (flag == 'i')
+		o->inplace = true;
+	else if (flag == 'v')
+		o->varied = true;
+	else if (flag == 'u')
+		o->unfused = true;
+	else if (flag == 's')
+		o->slots = (unsigned)atoi(optarg);
+	else if (flag == 'b' && !(o->bytes = bytes_of(optarg)))
+		return "--bytes is a number, such as 4096 or 64K";
+	else if (flag == 'k' && !(o->count = bytes_of(optarg)))
+		return "--count is a number of elements, such as 1000 or 64K";
+	else if (flag == 'f')
+		o->format = optarg;
+	else if (flag == 'o')
+		o->output = optarg;
+	else if (flag == 't')
+		o->trace = optarg;
+	o->of_algorithm |= strchr("ncRvu", flag) != NULL;
+	return NULL;
+}
+
+static const char *check_values(const struct schedule_options *o)
+{
+	static const char *const formats[] = {"text", "dot", "goal", "trace"};
+
 	if (o->n < 1 || o->n > MOST_RANKS)
 		return "-n must be from 1 to 1024";
 	if (o->channels < 1 || o->channels > 16)
 		return "--channels must be from 1 to 16";
-	if (o->rank >= o->n)
+	if (o->root < 0 || o->root >= o->n)
+		return "--root must be less than -n";
+	if (o->rank >= o->n && !(o->nnames && hk_workbench_is_file(o->names[0])))
 		return "--rank must be less than -n";
-	return NULL;
+	if (o->slots < 1 || o->slots > 1 << 20)
+		return "--slots must be from 1 to 1048576";
+	for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+		if (!strcmp(o->format, formats[i]))
+			return NULL;
+	return "--format is one of text, dot, goal and trace";
+}
+
+/* NULL, or what is wrong with the arguments. *verb follows from the first word. */
+static const char *parse(int argc, char **argv, struct schedule_options *o,
+			 const struct verb **verb)
+{
+	char given[32] = "";
+	const char *wrong;
+	int flag;
+
+	opterr = 0;
+	while ((flag = getopt_long(argc, argv, ":n:ho:", flags, NULL)) != -1) {
+		if (flag == '?' || flag == ':')
+			return hk_command_flag_problem(flag, argv);
+		wrong = set(flag, o);
+		if (wrong)
+			return wrong;
+		o->help |= flag == 'h';
+		if (!strchr("ncRvuih", flag) && strlen(given) < sizeof(given) - 1)
+			given[strlen(given)] = (char)flag;
+	}
+	o->names = argv + optind;
+	o->nnames = argc - optind;
+	*verb = &verbs[NVERBS - 1];
+	for (unsigned i = 0; o->nnames && i < NVERBS - 1; i++)
+		if (!strcmp(o->names[0], verbs[i].name))
+			*verb = &verbs[i];
+	if (*(*verb)->name) {
+		o->names++;
+		o->nnames--;
+	}
+	if (o->help)
+		return NULL;
+	if (strspn(given, (*verb)->flags) < strlen(given))
+		return "there is a flag that this does not take";
+	return check_values(o);
+}
+
+struct each {
+	const struct verb *verb;
+	const struct schedule_options *o;
+	int status;
+};
+
+static void on_file(void *arg, const char *path, struct hk_schedule *s)
+{
+	struct each *each = arg;
+	int status = 1;
+
+	if (!s)
+		fprintf(stderr, "hocket schedule: %s\n", hk_last_error());
+	else
+		status = hk_workbench_narrow(s, path, each->o);
+	if (!status)
+		status = each->verb->one(s, each->o);
+	each->status = status > each->status ? status : each->status;
+	hk_schedule_free(s);
+	fflush(stdout);
+}
+
+static int do_folder(const struct verb *verb, const char *path, const struct schedule_options *o)
+{
+	struct each each = {verb, o, 0};
+
+	if (!hk_schedule_load_all(path, on_file, &each))
+		return each.status;
+	fprintf(stderr, "hocket schedule: %s\n", hk_last_error());
+	return 1;
+}
+
+static int do_one(const struct verb *verb, const char *name, const struct schedule_options *o)
+{
+	int status;
+	struct hk_schedule *s;
+
+	if (verb->takes & MANY && hk_workbench_is_folder(name))
+		return do_folder(verb, name, o);
+	s = hk_workbench_get(name, o, &status);
+	if (s)
+		status = verb->one(s, o);
+	hk_schedule_free(s);
+	return status;
 }
 
 static int schedule_main(int argc, char **argv)
 {
-	struct schedule_options o = {.n = 4, .rank = -1, .channels = 1};
-	const char *problem = parse(argc, argv, &o);
-	const struct hk_algo *algo;
-	struct hk_program **programs;
-	struct hk_problem p;
-	int status;
+	struct schedule_options o = {
+		.n = 4, .rank = -1, .channels = 1, .slots = MOST_SLOTS, .format = "text"};
+	const struct verb *verb = NULL;
+	const char *problem = parse(argc, argv, &o, &verb);
+	int status = 0;
 
 	if (problem)
 		return hk_command_complain(&hk_command_schedule, problem, "");
 	if (o.help)
 		return hk_command_explain(&hk_command_schedule);
-	if (optind == argc)
-		return list_algorithms();
-	algo = hk_algo_find(argv[optind]);
-	if (!algo || optind + 1 < argc)
+	if (!verb->one || (!o.nnames && !(verb->takes & NEEDS_NAME)))
+		return hk_workbench_list(&o);
+	if (!o.nnames)
 		return hk_command_complain(&hk_command_schedule,
-					   algo ? "one algorithm at a time, not also"
-						: "no algorithm is called",
-					   argv[algo ? optind + 1 : optind]);
-	p = (struct hk_problem){
-		.coll = algo->coll, .nranks = o.n, .channels = o.channels, .inplace = o.inplace};
-	if (!algo->accepts(&p)) {
-		fprintf(stderr, "hocket schedule: %s does not do %d rank%s with %u channel%s\n",
-			algo->name, o.n, s((unsigned)o.n), o.channels, s(o.channels));
-		return 1;
+					   "an algorithm or a file is missing after", verb->name);
+	if (o.nnames > 1 && !(verb->takes & MANY))
+		return hk_command_complain(&hk_command_schedule,
+					   "one algorithm at a time, not also", o.names[1]);
+	for (int i = 0; i < o.nnames; i++) {
+		int one = do_one(verb, o.names[i], &o);
+
+		fflush(stdout);
+		status = one > status ? one : status;
 	}
-	programs = calloc((size_t)o.n, sizeof(struct hk_program *));
-	if (!programs)
-		return 1;
-	status = show(algo, &p, &o, programs);
-	for (int i = 0; i < o.n; i++)
-		hk_program_free(programs[i]);
-	free(programs);
 	return status;
 }
 
 const struct hk_command hk_command_schedule = {
 	.name = "schedule",
-	.usage = "[ALGORITHM [-n RANKS] [--channels C] [--rank R] [--in-place] [--unfused]]",
-	.summary = "lists the algorithms, or shows and proves what one does",
+	.usage = "[list | show | check | run | export] [ALGORITHM | FILE ...] [FLAGS]",
+	.summary = "lists, shows, proves, runs and draws schedules",
 	.details =
-		"Prints every rank's program (or --rank R's), a line a step, and proves the whole\n"
-		"schedule: result, progress, no race. Without an algorithm: their names.\n"
-		"-n defaults to 4; --unfused shows what the algorithm emits before fusion.\n",
+		"\n"
+		"A schedule is one of the library's algorithms, by its name, or a file: our own "
+		"text\n"
+		"format, or an MSCCL algorithm in XML.\n"
+		"\n"
+		"  list [FILE | FOLDER ...]   the algorithms, or what is in files\n"
+		"  show NAME                  each rank's program, a line a step; --rank R: one\n"
+		"  check NAME | FOLDER ...    proves it: result, progress, no race; or says which\n"
+		"                             rank, step and chunk is wrong; --slots S: at most\n"
+		"  run NAME | FOLDER ...      runs it on local ranks and looks at every element;\n"
+		"                             --count N: elements of a block; --trace FILE: "
+		"records\n"
+		"                             a timeline (of --bytes B in all)\n"
+		"  export NAME                --format text, dot (Graphviz), goal (LogGOPSim) or\n"
+		"                             trace (a predicted timeline, for ui.perfetto.dev);\n"
+		"                             --bytes B in all; --output FILE\n"
+		"  NAME                       show and check\n"
+		"\n"
+		"For an algorithm: -n RANKS (4), --root R, --channels C, --varied (blocks of "
+		"differing\n"
+		"sizes), --unfused (what it emits, before steps are fused). For all: --in-place.\n"
+		"B may end in K, M or G.\n",
 	.main = schedule_main,
 };

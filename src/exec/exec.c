@@ -411,6 +411,9 @@ static inline int poll_lane(struct hk_plan *plan, struct plan_lane *lane, bool *
 		if (r <= 0)
 			return r;
 		*moved = true;
+		if (__builtin_expect(plan->observer != NULL, 0))
+			plan->observer->step(plan->observer, (uint32_t)(lane - plan->lanes),
+					     lane->step, lane->tile);
 		lane->progress++;
 		if (++lane->step == lane->nsteps) {
 			lane->step = 0;
@@ -436,6 +439,9 @@ static int poll_lane_by_steps(struct hk_plan *plan, struct plan_lane *lane, bool
 		if (r <= 0)
 			return r;
 		*moved = true;
+		if (__builtin_expect(plan->observer != NULL, 0))
+			plan->observer->step(plan->observer, (uint32_t)(lane - plan->lanes),
+					     lane->step, lane->tile);
 		if (++lane->tile < plan->ntiles &&
 		    step_elems(plan, &lane->steps[lane->step], lane->tile))
 			continue;

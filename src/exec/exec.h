@@ -98,6 +98,13 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 void hk_plan_destroy(struct hk_plan *plan);
 size_t hk_plan_memory(const struct hk_plan *plan);
 
+/* Told of every step that has ended, by the thread that polls: for drawing what a run did. */
+struct hk_observer {
+	void (*step)(struct hk_observer *o, uint32_t lane, uint32_t step, uint32_t tile);
+};
+/* NULL: nobody. It must outlive the plan's runs. */
+void hk_plan_observe(struct hk_plan *plan, struct hk_observer *observer);
+
 void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call);
 /* 1 done, 0 not yet, or a negative code with its sentence. *moved is set if anything advanced. */
 int hk_plan_poll(struct hk_plan *plan, bool *moved);

@@ -363,6 +363,11 @@ static void measure_blocks(struct hk_plan *plan)
 	plan->nt = out >= plan->nt_bytes;
 }
 
+void hk_plan_observe(struct hk_plan *plan, struct hk_observer *observer)
+{
+	plan->observer = observer;
+}
+
 void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
 {
 	bool same = plan->call.count == call->count && plan->call.type == call->type;

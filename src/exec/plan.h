@@ -52,6 +52,7 @@ struct hk_plan {
 	uint32_t ntiles;
 	size_t tile_elems; /* of one chunk */
 	bool nt;	   /* results bypass the cache */
+	struct hk_observer *observer;
 	struct plan_lane *lanes;
 	uint32_t nlanes;
 	uint32_t active; /* lanes not done */

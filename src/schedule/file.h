@@ -16,7 +16,7 @@
 /* What a schedule from a file may have at most. */
 enum {
 	HK_FILE_BYTES = 64 << 20, /* the file itself */
-	HK_FILE_RANKS = 1 << 16,  /* ranks, and also switches */
+	HK_FILE_RANKS = 1 << 12,  /* ranks, and also switches */
 	HK_FILE_CHANNELS = 1 << 10,
 	HK_FILE_CHUNKS = 1 << 22, /* chunks of all buffers together */
 	HK_FILE_MOVES = 1 << 22,  /* chunks that all steps move */

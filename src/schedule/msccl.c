@@ -38,7 +38,7 @@ static bool follows(const struct hk_msccl *m, const struct msccl_move *a,
 	bool scratch_alone = a->src_buf != HK_IN && a->src_buf != HK_OUT && a->dst_buf != HK_OUT;
 
 	return a->src_buf == b->src_buf && a->dst_buf == b->dst_buf && a->old_buf == b->old_buf &&
-	       b->src == a->src + (a->src_buf != HK_NONE) &&
+	       a->flip == b->flip && b->src == a->src + (a->src_buf != HK_NONE) &&
 	       b->dst == a->dst + (a->dst_buf != HK_NONE) &&
 	       b->old == a->old + (a->old_buf != HK_NONE) &&
 	       (!scratch_alone || b->class == (a->class + 1) % m->period);
@@ -200,6 +200,7 @@ static struct hk_step step_of(const struct hk_msccl *m, const struct msccl_step 
 	const struct msccl_tb *tb = &m->tbs[s->tb];
 	unsigned does = msccl_does(s);
 	struct hk_step step = {.op = msccl_kinds[s->type].op,
+			       .flags = move->flip ? HK_STEP_FLIP : 0,
 			       .src_buf = move->src_buf,
 			       .dst_buf = move->dst_buf,
 			       .nchunks = (uint16_t)piece(m, s, k),

@@ -73,16 +73,18 @@ struct msccl_gpu {
 /* One chunk of a step: where it really lies (enum hk_buf), and its size class. */
 struct msccl_move {
 	uint32_t class;
+	uint32_t low; /* the lowest rank that has contributed */
 	uint32_t src, dst, old;
 	uint8_t src_buf, dst_buf;
 	uint8_t old_buf; /* of re, whose target holds input yet: that is copied first; else 0 */
+	bool flip;	 /* what is received, or the source of re, is the left operand */
 	bool cut;	 /* a step of its own begins here */
 };
 
 /* A chunk of memory: region o, then i (where it is not o), then s. */
 struct msccl_cell {
 	uint8_t state; /* enum msccl_state */
-	uint32_t class;
+	uint32_t class, low;
 	uint32_t spill; /* its chunk of SCRATCH, if our schedule can't write it where it is */
 };
 enum msccl_state { MSCCL_EMPTY, MSCCL_INPUT, MSCCL_WRITTEN };

@@ -208,6 +208,7 @@ static int set_cells(struct hk_msccl *m)
 
 			cell->state = MSCCL_INPUT;
 			cell->class = x % m->period;
+			cell->low = g;
 			cell->spill = x; /* while it is input: its chunk of IN */
 		}
 	}
@@ -241,19 +242,27 @@ static const char *place_name(const struct msccl_step *s, bool src, uint32_t i, 
 	return text;
 }
 
+/* What a step reads: where it lies in our schedule, and what it is. */
+struct content {
+	uint8_t buf;
+	uint32_t chunk, class, low;
+};
+
 static int read_cell(const struct hk_msccl *m, const struct msccl_step *s, uint32_t i, bool src,
-		     uint8_t *buf, uint32_t *chunk, uint32_t *class)
+		     struct content *content)
 {
 	uint32_t gpu = m->tbs[s->tb].gpu;
 	uint32_t number = src ? cell_of(m, gpu, s->src_buf, s->src + i)
 			      : cell_of(m, gpu, s->dst_buf, s->dst + i);
+	const struct msccl_cell *cell = &m->gpus[gpu].cells[number];
 	char name[32];
 
-	if (m->gpus[gpu].cells[number].state == MSCCL_EMPTY)
+	if (cell->state == MSCCL_EMPTY)
 		return hk_file_fail(m->source, s->line, "reads %s, where nothing has been written",
 				    place_name(s, src, i, name));
-	place_of(m, gpu, number, buf, chunk);
-	*class = m->gpus[gpu].cells[number].class;
+	place_of(m, gpu, number, &content->buf, &content->chunk);
+	content->class = cell->class;
+	content->low = cell->low;
 	return 0;
 }
 
@@ -275,6 +284,7 @@ static int write_cell(struct hk_msccl *m, const struct msccl_step *s, uint32_t i
 	}
 	place_of(m, g, number, &move->dst_buf, &move->dst);
 	cell->class = move->class;
+	cell->low = move->low;
 	if (move->dst_buf != HK_OUT || move->dst % m->period == move->class)
 		return 0;
 	return hk_file_fail(m->source, s->line,
@@ -285,32 +295,53 @@ static int write_cell(struct hk_msccl *m, const struct msccl_step *s, uint32_t i
 
 /* --- the run --- */
 
+/*
+ * MSCCL does not say which operand of a reduction is the left one. We take the one in which the
+ * lowest rank is: so ranks that add up the same in exchanged roles get the same bits.
+ */
+static int reduce(const struct hk_msccl *m, const struct msccl_step *s, struct msccl_move *move,
+		  const struct content *own, const struct content *other)
+{
+	if (own->class != other->class)
+		return hk_file_fail(m->source, s->line,
+				    "reduces chunk %u of a block with chunk %u: they may differ in "
+				    "size",
+				    own->class, other->class);
+	move->flip = msccl_does(s) & HK_READS_DST ? own->low < other->low : other->low < own->low;
+	move->low = own->low < other->low ? own->low : other->low;
+	return 0;
+}
+
 static int move_chunk(struct hk_msccl *m, struct msccl_step *s, uint32_t i)
 {
 	unsigned does = msccl_does(s);
 	struct msccl_move *move = &m->moves[s->move + i];
-	uint32_t own = 0, other = 0;
+	struct content own = {0}, other = {0};
 	int rc = 0;
 
 	if (does & HK_READS_SRC)
-		rc = read_cell(m, s, i, true, &move->src_buf, &move->src, &own);
-	if (does & HK_DOES_RECV)
-		other = m->moves[m->steps[s->match].move + i].class;
-	else if (!rc && does & HK_READS_DST)
-		rc = read_cell(m, s, i, false, &move->old_buf, &move->old, &other);
+		rc = read_cell(m, s, i, true, &own);
+	if (does & HK_DOES_RECV) {
+		other.class = m->moves[m->steps[s->match].move + i].class;
+		other.low = m->moves[m->steps[s->match].move + i].low;
+	} else if (!rc && does & HK_READS_DST) {
+		rc = read_cell(m, s, i, false, &other);
+	}
 	if (rc)
 		return rc;
-	if (does & HK_DOES_REDUCE && own != other)
-		return hk_file_fail(m->source, s->line,
-				    "reduces chunk %u of a block with chunk %u: they may differ in "
-				    "size",
-				    own, other);
-	move->class = does & HK_READS_SRC ? own : other;
-	if (does & HK_WRITES_DST)
-		rc = write_cell(m, s, i, move);
+	move->src_buf = own.buf;
+	move->src = own.chunk;
+	move->class = does & HK_READS_SRC ? own.class : other.class;
+	move->low = does & HK_READS_SRC ? own.low : other.low;
 	/* Only input is not where the result goes. */
-	if (move->old_buf != HK_IN)
-		move->old_buf = HK_NONE;
+	if (other.buf == HK_IN) {
+		move->old_buf = HK_IN;
+		move->old = other.chunk;
+	}
+	if (does & HK_DOES_REDUCE)
+		rc = reduce(m, s, move, &own, &other);
+	if (!rc && does & HK_WRITES_DST)
+		rc = write_cell(m, s, i, move);
 	return rc;
 }
 

@@ -201,6 +201,8 @@ int hk_fuse(const struct hk_problem *p, struct hk_program *prog);
 
 /* --- text: one line per step, for people and golden tests. --- */
 int hk_program_dump(const struct hk_program *prog, FILE *out);
+/* One step without its number and its dependencies, and no end of line: "send in[0], to 1". */
+void hk_step_dump(const struct hk_program *prog, const struct hk_step *s, FILE *out);
 
 /* --- checker --- */
 

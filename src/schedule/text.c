@@ -56,20 +56,26 @@ static void put_size(FILE *f, const struct hk_program *prog, const struct hk_ste
 		fprintf(f, " size %" PRIu32, s->size);
 }
 
-static void put_step(FILE *f, const struct hk_program *prog, uint32_t number,
-		     const struct hk_step *s)
+void hk_step_dump(const struct hk_program *prog, const struct hk_step *s, FILE *out)
 {
 	unsigned does = s->op < HK_NOPS ? hk_op_does[s->op] : 0;
 
-	fprintf(f, "  %" PRIu32 ": %s ", number, hk_op_name(s->op));
-	put_operands(f, s, does);
+	fprintf(out, "%s ", hk_op_name(s->op));
+	put_operands(out, s, does);
 	if (does & HK_WRITES_DST) {
-		fputs(" -> ", f);
-		put_range(f, s->dst_buf, s->dst, s->nchunks);
+		fputs(" -> ", out);
+		put_range(out, s->dst_buf, s->dst, s->nchunks);
 	}
-	put_size(f, prog, s);
+	put_size(out, prog, s);
 	if (does & HK_DOES_SEND)
-		fprintf(f, ", to %d", s->to);
+		fprintf(out, ", to %d", s->to);
+}
+
+static void put_step(FILE *f, const struct hk_program *prog, uint32_t number,
+		     const struct hk_step *s)
+{
+	fprintf(f, "  %" PRIu32 ": ", number);
+	hk_step_dump(prog, s, f);
 	for (uint32_t i = 0; i < s->ndeps; i++)
 		fprintf(f, "%slane %" PRIu32 " step %" PRIu32, i ? ", " : " (after ",
 			prog->deps[s->dep + i].lane, prog->deps[s->dep + i].step);

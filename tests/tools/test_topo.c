@@ -172,7 +172,7 @@ int main(int argc, char **argv)
 
 	if (argc != 3)
 		return 2;
-	hocket = argv[1];
+	hocket = realpath(argv[1], NULL);
 	data = argv[2];
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
