@@ -8,6 +8,7 @@
 #include <hwloc.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,15 +22,27 @@ static size_t cache_bytes(hwloc_topology_t t, hwloc_obj_type_t type)
 	return obj ? obj->attr->cache.size : 0;
 }
 
+static void name_model(hwloc_topology_t t)
+{
+	hwloc_obj_t package = hwloc_get_obj_by_type(t, HWLOC_OBJ_PACKAGE, 0);
+	const char *model = package ? hwloc_obj_get_info_by_name(package, "CPUModel") : NULL;
+
+	if (model)
+		snprintf(facts.model, sizeof(facts.model), "%s", model);
+}
+
 static void discover(void)
 {
 	hwloc_topology_t t;
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
 	facts.cores = n > 0 ? (unsigned)n : 1;
+	n = sysconf(_SC_NPROCESSORS_CONF);
+	facts.processors = n > 0 ? (unsigned)n : facts.cores;
 	if (hwloc_topology_init(&t) < 0)
 		return;
 	hwloc_topology_set_all_types_filter(t, HWLOC_TYPE_FILTER_KEEP_NONE);
+	hwloc_topology_set_type_filter(t, HWLOC_OBJ_PACKAGE, HWLOC_TYPE_FILTER_KEEP_ALL);
 	hwloc_topology_set_type_filter(t, HWLOC_OBJ_L2CACHE, HWLOC_TYPE_FILTER_KEEP_ALL);
 	hwloc_topology_set_type_filter(t, HWLOC_OBJ_L3CACHE, HWLOC_TYPE_FILTER_KEEP_ALL);
 	if (hwloc_topology_load(t) == 0) {
@@ -37,6 +50,7 @@ static void discover(void)
 
 		if (allowed > 0)
 			facts.cores = (unsigned)allowed;
+		name_model(t);
 		facts.l2_bytes = cache_bytes(t, HWLOC_OBJ_L2CACHE);
 		facts.l3_bytes = cache_bytes(t, HWLOC_OBJ_L3CACHE);
 	}

@@ -12,6 +12,8 @@ struct hk_host {
 	unsigned cores;			  /* processors that this process's control group allows */
 	size_t l2_bytes, l3_bytes;	  /* 0: unknown */
 	uint64_t cpuset[HK_CPUSET_WORDS]; /* processors that this process may run on now */
+	char model[96];			  /* of the processor; "": unknown */
+	unsigned processors;		  /* of the whole machine */
 };
 
 /* Never fails: what hwloc can't tell is filled from the system or left 0. */

@@ -80,10 +80,22 @@ static void take_worse(double *into, const double *from, size_t n)
 			into[i] = from[i];
 }
 
+/* All zeros: a rank that has no such way tells nothing of it. */
+static bool is_unknown(const struct hk_route *r)
+{
+	return !(r->latency_ns > 0) && !(r->message_ns > 0);
+}
+
 void hk_route_merge(struct hk_route *into, const struct hk_route *from)
 {
 	bool lends = into->lend_bytes > 0 && from->lend_bytes > 0;
 
+	if (is_unknown(from))
+		return;
+	if (is_unknown(into)) {
+		*into = (struct hk_route){0};
+		lends = from->lend_bytes > 0;
+	}
 	take_worse((double *)into, (const double *)from, ROUTE_NUMBERS);
 	into->lend_bytes = lends ? into->lend_bytes : 0;
 }
