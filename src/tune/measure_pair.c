@@ -77,10 +77,10 @@ static int take(struct pair_end *e, uint32_t tag, bool dialled)
 	return fd;
 }
 
-static int await(struct pair_end *e, uint32_t tag, bool dialled, int *fd)
+static int await(struct pair_end *e, uint32_t tag, int *fd)
 {
 	for (int i = 0; i < MOST_NAPS; i++) {
-		int found = take(e, tag, dialled);
+		int found = take(e, tag, false);
 
 		if (found >= 0) {
 			*fd = found;
@@ -105,7 +105,7 @@ static int wire_publish(struct hk_wire *wire, uint32_t tag, int fd)
 
 static int wire_fetch(struct hk_wire *wire, int peer, uint32_t tag, int *fd)
 {
-	return await((struct pair_end *)wire, tag, false, fd);
+	return await((struct pair_end *)wire, tag, fd);
 }
 
 /* A connected pair of sockets over loopback. */
@@ -155,7 +155,11 @@ static int wire_dial(struct hk_wire *wire, int peer, uint32_t tag, int *sock)
 
 static int wire_answer(struct hk_wire *wire, int peer, uint32_t tag, int *sock)
 {
-	return await((struct pair_end *)wire, tag, true, sock);
+	int fd = take((struct pair_end *)wire, tag, true);
+
+	if (fd >= 0)
+		*sock = fd;
+	return fd >= 0;
 }
 
 static const struct hk_wire_ops wire_ops = {wire_publish, wire_fetch, wire_dial, wire_answer};
