@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tells users which algorithm a communicator runs for a size. */
+/* Tells users which algorithms there are, and which a communicator runs for a size. */
 #include <errno.h>
 #include <string.h>
 
@@ -68,4 +68,19 @@ hocketResult_t hocketCommGetAlgorithm(const hocketComm_t comm, const char *colle
 	err = get_algorithm(c, collective, bytes, algorithm, channels);
 	hk_handle_leave(comm);
 	return hk_result(err);
+}
+
+hocketResult_t hocketListAlgorithm(int index, const char **algorithm, const char **collective)
+{
+	if (!algorithm || !collective)
+		return hk_result(
+			hk_fail_quiet(EINVAL, "hocketListAlgorithm: a result pointer is NULL"));
+	if (index < 0 || (unsigned)index >= hk_nalgos)
+		return hk_result(hk_fail_quiet(EINVAL,
+					       "hocketListAlgorithm: there is no number %d, the "
+					       "last is %u",
+					       index, hk_nalgos - 1));
+	*algorithm = hk_algos[index]->name;
+	*collective = hk_coll_name(hk_algos[index]->coll);
+	return hocketSuccess;
 }

@@ -33,6 +33,7 @@ struct hk_config {
 	int64_t init_timeout_ms;
 	uint32_t channels; /* 0: chosen by size */
 	uint32_t slots, slot_bytes;
+	char algorithms[1024]; /* to be used wherever they fit; "": none */
 };
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config);
 

@@ -151,7 +151,7 @@ int hk_comm_choose(struct hk_comm *c, enum hk_coll coll, bool varied, size_t byt
 		known = choice;
 	if (!known->algo || varied)
 		err = hk_tune_select(&c->machine, &p, (size_t)1 << (bucket < 63 ? bucket : 63),
-				     hk_param_str(HK_PARAM_ALGO), known);
+				     *c->config.algorithms ? c->config.algorithms : NULL, known);
 	if (!err)
 		*choice = *known;
 	return err;
