@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "param.h"
 #include "schedules.h"
 
 static int find_coll(const char *name, enum hk_coll *coll)
@@ -38,7 +37,7 @@ static int get_algorithm(struct hk_comm *c, const char *collective, size_t bytes
 	}
 	hk_comm_quiesce(c); /* a queued call may be choosing at this moment */
 	given = c->ngiven ? hk_comm_given_for(c, coll, 0, bytes) : 0;
-	if (given && !hk_param_str(HK_PARAM_ALGO)) {
+	if (given && !*c->config.algorithms) {
 		*algorithm = c->given[given - 1].schedule->name;
 		if (channels)
 			*channels = (int)hk_schedule_channels(c->given[given - 1].schedule);
