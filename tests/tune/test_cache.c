@@ -103,7 +103,7 @@ static void test_cut(void **state)
 {
 	struct hk_measured m;
 
-	for (size_t n = 0; n + 1 < length; n++) {
+	for (size_t n = 0; n + 1 < length; n += 5) {
 		put(text, n);
 		assert_int_equal(get(&m), -EINVAL);
 	}
@@ -198,7 +198,7 @@ static void test_mutations(void **state)
 	uint64_t seed = 1;
 	struct hk_measured m;
 
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 1000; i++) {
 		memcpy(changed, text, length);
 		for (int k = 0; k < 1 + i % 3; k++) {
 			seed = seed * 6364136223846793005ull + 1442695040888963407ull;
