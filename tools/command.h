@@ -16,6 +16,8 @@ extern const struct hk_command hk_command_run;
 extern const struct hk_command hk_command_doctor;
 extern const struct hk_command hk_command_schedule;
 extern const struct hk_command hk_command_topo;
+extern const struct hk_command hk_command_explain_choice;
+extern const struct hk_command hk_command_tune;
 extern const struct hk_command hk_command_version;
 extern const struct hk_command hk_command_help;
 

@@ -10,7 +10,9 @@
 const struct hk_command *const hk_commands[] = {
 	&hk_command_run,
 	&hk_command_schedule,
+	&hk_command_explain_choice,
 	&hk_command_topo,
+	&hk_command_tune,
 	&hk_command_doctor,
 	&hk_command_version,
 	&hk_command_help,

@@ -116,13 +116,17 @@ typedef struct {
 	int channels;	   /* channels per collective, 0: chosen; HOCKET_CHANNELS */
 	int slots;	   /* slots per connection, 2 to 16; HOCKET_SLOTS */
 	int slotBytes;	   /* bytes per slot, a multiple of 4096; HOCKET_SLOT_BYTES */
+	/* Algorithms to use wherever they fit, comma-separated; NULL: HOCKET_ALGO. Read when the
+	 * communicator is made; equal on all ranks. */
+	const char *algorithms;
 } hocketConfig_t;
 #define HOCKET_CONFIG_MAGIC 0x686f636bu
 #define HOCKET_CONFIG_INITIALIZER                                                                  \
 	{                                                                                          \
 		sizeof(hocketConfig_t), HOCKET_CONFIG_MAGIC, HOCKET_VERSION_CODE,                  \
 			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, \
-			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT  \
+			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, \
+			NULL                                                                       \
 	}
 
 /* --- library --- */
@@ -204,6 +208,10 @@ HOCKET_API hocketResult_t hocketCommMemory(const hocketComm_t comm, size_t *byte
 HOCKET_API hocketResult_t hocketCommGetAlgorithm(const hocketComm_t comm, const char *collective,
 						 size_t bytes, const char **algorithm,
 						 int *channels);
+/* The algorithms that this library has: number `index`, from 0 on, and its collective, named as
+ * above. Both stay valid. hocketInvalidArgument past the last. */
+HOCKET_API hocketResult_t hocketListAlgorithm(int index, const char **algorithm,
+					      const char **collective);
 
 /* --- reductions with a scalar --- */
 

@@ -42,10 +42,15 @@ static const struct {
 static const struct {
 	const char *name, *help;
 } strs[HK_NPARAMS_STR] = {
-	[HK_PARAM_ALGO] = {"HOCKET_ALGO", "use this algorithm wherever it fits, for experiments"},
+	[HK_PARAM_ALGO] =
+		{"HOCKET_ALGO",
+		 "use these algorithms wherever they fit, comma-separated, for experiments"},
 	[HK_PARAM_SCHEDULES] =
 		{"HOCKET_SCHEDULES",
 		 "directory of schedules (.hks, MSCCL's .xml) to run for the sizes they name"},
+	[HK_PARAM_CACHE_HOME] = {"XDG_CACHE_HOME",
+				 "folder whose hocket/ keeps what `hocket tune` measured"},
+	[HK_PARAM_HOME] = {"HOME", "the same in .cache/hocket/, where XDG_CACHE_HOME is not set"},
 	[HK_PARAM_TRANSPORTS] = {"HOCKET_TRANSPORTS",
 				 "transports allowed, comma-separated, best first: shm,tcp"},
 	[HK_PARAM_IFNAME] =

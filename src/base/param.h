@@ -32,6 +32,8 @@ enum hk_param_str {
 	HK_PARAM_TOPO_FILE,  /* the cluster, in the topology's text format */
 	HK_PARAM_TOPO_XML,   /* the machine, as hwloc recorded it */
 	HK_PARAM_SCHEDULES,  /* directory of schedules to use */
+	HK_PARAM_CACHE_HOME, /* where what was measured is kept, in hocket/ */
+	HK_PARAM_HOME,	     /* the same in .cache/hocket/, if that is not set */
 	HK_NPARAMS_STR,
 };
 

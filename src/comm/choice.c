@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tells users which algorithm a communicator runs for a size. */
+/* Tells users which algorithms there are, and which a communicator runs for a size. */
 #include <errno.h>
 #include <string.h>
 
-#include "param.h"
 #include "schedules.h"
 
 static int find_coll(const char *name, enum hk_coll *coll)
@@ -38,7 +37,7 @@ static int get_algorithm(struct hk_comm *c, const char *collective, size_t bytes
 	}
 	hk_comm_quiesce(c); /* a queued call may be choosing at this moment */
 	given = c->ngiven ? hk_comm_given_for(c, coll, 0, bytes) : 0;
-	if (given && !hk_param_str(HK_PARAM_ALGO)) {
+	if (given && !*c->config.algorithms) {
 		*algorithm = c->given[given - 1].schedule->name;
 		if (channels)
 			*channels = (int)hk_schedule_channels(c->given[given - 1].schedule);
@@ -68,4 +67,19 @@ hocketResult_t hocketCommGetAlgorithm(const hocketComm_t comm, const char *colle
 	err = get_algorithm(c, collective, bytes, algorithm, channels);
 	hk_handle_leave(comm);
 	return hk_result(err);
+}
+
+hocketResult_t hocketListAlgorithm(int index, const char **algorithm, const char **collective)
+{
+	if (!algorithm || !collective)
+		return hk_result(
+			hk_fail_quiet(EINVAL, "hocketListAlgorithm: a result pointer is NULL"));
+	if (index < 0 || (unsigned)index >= hk_nalgos)
+		return hk_result(hk_fail_quiet(EINVAL,
+					       "hocketListAlgorithm: there is no number %d, the "
+					       "last is %u",
+					       index, hk_nalgos - 1));
+	*algorithm = hk_algos[index]->name;
+	*collective = hk_coll_name(hk_algos[index]->coll);
+	return hocketSuccess;
 }

@@ -41,7 +41,7 @@ static uint64_t hash_bytes(uint64_t h, const void *data, size_t n)
 
 static uint64_t hash_settings(const struct hk_comm *c)
 {
-	const char *algo = hk_param_str(HK_PARAM_ALGO);
+	const char *algo = c->config.algorithms;
 	const char *transports = hk_param_str(HK_PARAM_TRANSPORTS);
 	uint32_t numbers[] = {HOCKET_VERSION_CODE, c->config.channels, c->config.slots,
 			      c->config.slot_bytes};
@@ -51,7 +51,7 @@ static uint64_t hash_settings(const struct hk_comm *c)
 	h = hash_bytes(h, &schedules, sizeof(schedules));
 	for (unsigned i = 0; i < hk_nalgos; i++)
 		h = hash_bytes(h, hk_algos[i]->name, strlen(hk_algos[i]->name) + 1);
-	h = hash_bytes(h, algo ? algo : "", algo ? strlen(algo) + 1 : 1);
+	h = hash_bytes(h, algo, strlen(algo) + 1);
 	return hash_bytes(h, transports ? transports : "", transports ? strlen(transports) + 1 : 1);
 }
 
@@ -273,13 +273,6 @@ static void settle(struct hk_comm *c, const struct hk_host *host)
 	c->watch.comm = c;
 }
 
-static int check_algos(void)
-{
-	const char *forced = hk_param_str(HK_PARAM_ALGO);
-
-	return forced ? hk_tune_check_names(forced) : 0;
-}
-
 static void take_seat(const struct hk_host *host, struct hk_seat *seat)
 {
 	const char *name = hk_param_str(HK_PARAM_HOST_ID);
@@ -320,7 +313,8 @@ static int agree(struct hk_comm *c)
 		hk_fail(ENOMEM, "no memory for the records of %zu ranks", n);
 		goto out;
 	}
-	err = check_algos();
+	/* Not sooner, so that the others are told. */
+	err = hk_tune_check_names(c->config.algorithms);
 	if (!err)
 		err = hk_comm_hash_topology(&topology);
 	if (!err)

@@ -34,6 +34,7 @@ struct hk_config {
 	uint32_t channels; /* 0: chosen by size */
 	uint32_t slots, slot_bytes;
 	bool blocking;
+	char algorithms[1024]; /* to be used wherever they fit; "": none */
 };
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config);
 

@@ -24,6 +24,18 @@ static int take(const char *name, int value, int64_t min, int64_t max, int64_t f
 	return 0;
 }
 
+static int take_algorithms(const char *names, struct hk_config *config)
+{
+	if (!names)
+		names = hk_param_str(HK_PARAM_ALGO);
+	if (!names)
+		return 0;
+	if (strlen(names) >= sizeof(config->algorithms))
+		return hk_fail_quiet(EINVAL, "HOCKET_ALGO or config.algorithms is too long");
+	strcpy(config->algorithms, names);
+	return 0;
+}
+
 static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 {
 	int64_t timeout = 0, init = 0, channels = 0, slots = 0, slot_bytes = 0, blocking = 1;
@@ -55,7 +67,7 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 				     .slots = (uint32_t)slots,
 				     .slot_bytes = (uint32_t)slot_bytes,
 				     .blocking = blocking != 0};
-	return 0;
+	return take_algorithms(u->algorithms, config);
 }
 
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config)

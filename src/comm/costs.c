@@ -8,55 +8,78 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "comm.h"
+#include "measured.h"
 
 /* What is known of the way to a peer. */
-static struct hk_route route_to(struct hk_comm *c, int peer)
+static struct hk_route route_to(struct hk_comm *c, const struct hk_measured *m, int peer)
 {
 	unsigned i = c->via[peer];
 	struct hk_endpoint *ep = c->endpoints[i];
+	const struct hk_route *measured = hk_measured_find(m, ep->transport->name);
 	struct hk_cost cost = {0};
 	struct hk_route route;
 
+	if (measured)
+		return *measured;
 	if (hk_route_default(ep->transport->name, &route))
 		return route;
 	ep->transport->reach(ep, peer, &c->addrs[i * (size_t)c->nranks + (size_t)peer], &cost);
 	return hk_route_of_cost(cost.latency_ns, cost.ns_per_byte);
 }
 
-static void look_around(struct hk_comm *c, struct hk_machine *own)
+/* By how far the peer is, as the layout has it. */
+static unsigned distance(const struct hk_comm *c, int peer)
 {
-	bool first = true;
+	const struct hk_layout *l = c->layout;
+	unsigned far = 0;
 
+	while (l && far < l->nlevels && l->group[far][c->rank] != l->group[far][peer])
+		far++;
+	return far;
+}
+
+/* The worst way at each distance; where there is none, that of the next nearer. A rank that has no
+ * peer at some distance tells nothing of it: zeros, which lose against what others tell. */
+static void look_around(struct hk_comm *c, const struct hk_measured *m, struct hk_machine *own)
+{
+	bool known[HK_NROUTES] = {false};
+
+	memset(own->routes, 0, sizeof(own->routes));
 	for (int peer = 0; peer < c->nranks; peer++) {
+		unsigned far = distance(c, peer);
 		struct hk_route route;
 
 		if (peer == c->rank)
 			continue;
-		route = route_to(c, peer);
-		if (first)
-			own->routes[0] = route;
+		route = route_to(c, m, peer);
+		if (known[far])
+			hk_route_merge(&own->routes[far], &route);
 		else
-			hk_route_merge(&own->routes[0], &route);
-		first = false;
+			own->routes[far] = route;
+		known[far] = true;
 	}
-	for (unsigned i = 1; i < HK_NROUTES; i++)
-		own->routes[i] = own->routes[0];
 	own->to_switch = own->routes[0];
+	for (unsigned i = 1; i < HK_NROUTES; i++)
+		if (known[i])
+			own->to_switch = own->routes[i];
 }
 
 int hk_comm_agree_costs(struct hk_comm *c, double ranks_per_core)
 {
 	struct hk_machine *all = calloc((size_t)c->nranks, sizeof(*all)), *own;
+	struct hk_measured measured;
 	int err;
 
 	if (!all)
 		return hk_fail(ENOMEM, "no memory for what %d ranks know", c->nranks);
 	own = &all[c->rank];
-	hk_tune_machine_default(own);
+	hk_measured_get(&measured);
+	*own = measured.machine;
 	own->ranks_per_core = ranks_per_core > 1 ? ranks_per_core : 1;
-	look_around(c, own);
+	look_around(c, &measured, own);
 	err = hk_boot_allgather(c->boot, all, sizeof(*all));
 	if (!err) {
 		c->machine = all[0];

@@ -151,7 +151,7 @@ int hk_comm_choose(struct hk_comm *c, enum hk_coll coll, bool varied, size_t byt
 		known = choice;
 	if (!known->algo || varied)
 		err = hk_tune_select(&c->machine, &p, (size_t)1 << (bucket < 63 ? bucket : 63),
-				     hk_param_str(HK_PARAM_ALGO), known);
+				     *c->config.algorithms ? c->config.algorithms : NULL, known);
 	if (!err)
 		*choice = *known;
 	return err;
@@ -260,7 +260,7 @@ static int enter(struct hk_comm *c, const struct hk_request *req, struct hk_plan
 /* The given schedule for a call, unless an algorithm is forced. */
 static unsigned given_for(struct hk_comm *c, const struct hk_request *req)
 {
-	if (req->varied || req->coll == HK_BARRIER || hk_param_str(HK_PARAM_ALGO))
+	if (req->varied || req->coll == HK_BARRIER || *c->config.algorithms)
 		return 0;
 	return hk_comm_given_for(c, req->coll, req->root, req->block);
 }

@@ -88,7 +88,8 @@ struct hk_exec_stats {
 struct hk_plan;
 
 /* How many times the usual size the slots of plans are that have long tiles, and whether those of a
- * problem have (plan.c says why). Equal on all ranks. */
+ * problem have, for chunks from HK_PLAN_LONG_BYTES on (plan.c says why). Equal on all ranks. */
+#define HK_PLAN_LONG_BYTES (256u << 10)
 uint32_t hk_plan_stretch(int nranks);
 bool hk_plan_stretches(const struct hk_problem *p);
 

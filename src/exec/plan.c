@@ -19,12 +19,11 @@
  * through slots, and small ones overlap. But one that a transport copies straight from user memory
  * to user memory had best be long: a call of the kernel costs microseconds. So collectives in which
  * every rank both sends and receives all the time, and which only move data, get slots of up to
- * MOST_STRETCH times the usual size, and tiles as long where chunks have STRETCH_BYTES or more.
- * Between more ranks it is less, so that the slots of all connections stay below a few MiB.
+ * MOST_STRETCH times the usual size, and tiles as long where chunks have HK_PLAN_LONG_BYTES or
+ * more. Between more ranks it is less, so that the slots of all connections stay below a few MiB.
  */
 #define MOST_STRETCH	   16u
 #define MOST_STRETCH_RANKS 32u
-#define STRETCH_BYTES	   262144u
 
 static void resolve_deps(struct hk_plan *plan)
 {
@@ -275,7 +274,7 @@ static size_t tile_limit(const struct hk_plan *plan, size_t longest)
 	size_t most = plan->slot_bytes / plan->prog->message_chunks / plan->esize;
 	size_t usual = most / hk_plan_stretch(plan->problem.nranks);
 
-	if (!hk_plan_stretches(&plan->problem) || longest * plan->esize >= STRETCH_BYTES)
+	if (!hk_plan_stretches(&plan->problem) || longest * plan->esize >= HK_PLAN_LONG_BYTES)
 		return most;
 	return usual ? usual : 1;
 }

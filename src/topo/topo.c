@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,6 +36,15 @@ static void note_homes(hwloc_topology_t t, hwloc_obj_type_t type, int *home)
 			home[cpu] = (int)o->logical_index;
 }
 
+static void name_model(hwloc_topology_t t)
+{
+	hwloc_obj_t package = hwloc_get_obj_by_type(t, HWLOC_OBJ_PACKAGE, 0);
+	const char *model = package ? hwloc_obj_get_info_by_name(package, "CPUModel") : NULL;
+
+	if (model)
+		snprintf(facts.model, sizeof(facts.model), "%s", model);
+}
+
 static void discover(void)
 {
 	hwloc_topology_t t;
@@ -43,9 +53,12 @@ static void discover(void)
 	memset(package_of, -1, sizeof(package_of));
 	memset(numa_of, -1, sizeof(numa_of));
 	facts.cores = n > 0 ? (unsigned)n : 1;
+	n = sysconf(_SC_NPROCESSORS_CONF);
+	facts.processors = n > 0 ? (unsigned)n : facts.cores;
 	if (hwloc_topology_init(&t) < 0)
 		return;
 	hwloc_topology_set_all_types_filter(t, HWLOC_TYPE_FILTER_KEEP_NONE);
+	hwloc_topology_set_type_filter(t, HWLOC_OBJ_PACKAGE, HWLOC_TYPE_FILTER_KEEP_ALL);
 	hwloc_topology_set_type_filter(t, HWLOC_OBJ_L2CACHE, HWLOC_TYPE_FILTER_KEEP_ALL);
 	hwloc_topology_set_type_filter(t, HWLOC_OBJ_L3CACHE, HWLOC_TYPE_FILTER_KEEP_ALL);
 	hwloc_topology_set_type_filter(t, HWLOC_OBJ_PACKAGE, HWLOC_TYPE_FILTER_KEEP_ALL);
@@ -54,6 +67,7 @@ static void discover(void)
 
 		if (allowed > 0)
 			facts.cores = (unsigned)allowed;
+		name_model(t);
 		facts.l2_bytes = cache_bytes(t, HWLOC_OBJ_L2CACHE);
 		facts.l3_bytes = cache_bytes(t, HWLOC_OBJ_L3CACHE);
 		note_homes(t, HWLOC_OBJ_PACKAGE, package_of);

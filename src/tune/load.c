@@ -41,6 +41,7 @@ static void share_cores(struct tune_run *r, const uint32_t *members, uint32_t n,
 			r->parts_of_cores[at++] = members[i];
 			r->parts[members[i]].core = r->ncores;
 			r->parts[members[i]].port = port;
+			r->parts[members[i]].turn = core->nparts;
 			core->nparts++;
 		}
 		r->ncores++;

@@ -9,17 +9,14 @@
 
 #include "model.h"
 
-static const struct hk_route shm = {.latency_ns = 120,
-				    .message_ns = 35,
-				    .slot_ns = 120,
-				    .fill_ns_per_byte = 0.08,
-				    .read_ns_per_byte = 0.08};
+static const struct hk_route shm = {.latency_ns = 100,
+				    .message_ns = 40,
+				    .slot_ns = 60,
+				    .fill_ns_per_byte = 0.06,
+				    .read_ns_per_byte = 0.07};
 
-static const struct hk_route tcp = {.latency_ns = 12000,
-				    .message_ns = 2500,
-				    .slot_ns = 0,
-				    .fill_ns_per_byte = 0.25,
-				    .read_ns_per_byte = 0.25};
+static const struct hk_route tcp = {
+	.latency_ns = 5000, .message_ns = 1500, .fill_ns_per_byte = 0.25, .read_ns_per_byte = 0.25};
 
 bool hk_route_default(const char *transport, struct hk_route *route)
 {
@@ -45,15 +42,15 @@ struct hk_route hk_route_of_cost(double latency_ns, double ns_per_byte)
 void hk_tune_machine_default(struct hk_machine *m)
 {
 	*m = (struct hk_machine){.to_switch = shm,
-				 .call_ns = 60,
+				 .call_ns = 50,
 				 .step_ns = 15,
 				 .chunk_ns = 10,
-				 .copy_ns_per_byte = 0.04,
-				 .reduce_ns_per_byte = 0.03,
-				 .memory_ns_per_byte = 0.08,
+				 .copy_ns_per_byte = 0.02,
+				 .reduce_ns_per_byte = 0.02,
+				 .memory_ns_per_byte = 0.04,
 				 .cache_bytes = 32 << 20,
 				 .ranks_per_core = 1,
-				 .switch_ns = 1500,
+				 .switch_ns = 1700,
 				 .slots = 4,
 				 .slot_bytes = 32768};
 	for (unsigned i = 0; i < HK_NROUTES; i++)
@@ -80,10 +77,22 @@ static void take_worse(double *into, const double *from, size_t n)
 			into[i] = from[i];
 }
 
+/* All zeros: a rank that has no such way tells nothing of it. */
+static bool is_unknown(const struct hk_route *r)
+{
+	return !(r->latency_ns > 0) && !(r->message_ns > 0);
+}
+
 void hk_route_merge(struct hk_route *into, const struct hk_route *from)
 {
 	bool lends = into->lend_bytes > 0 && from->lend_bytes > 0;
 
+	if (is_unknown(from))
+		return;
+	if (is_unknown(into)) {
+		*into = (struct hk_route){0};
+		lends = from->lend_bytes > 0;
+	}
 	take_worse((double *)into, (const double *)from, ROUTE_NUMBERS);
 	into->lend_bytes = lends ? into->lend_bytes : 0;
 }

@@ -55,7 +55,7 @@ bool hk_route_default(const char *transport, struct hk_route *route);
 struct hk_route hk_route_of_cost(double latency_ns, double ns_per_byte);
 
 /* The worse of every number (of caches the smaller). A number of `from` that makes no sense is left
- * out. slots and slot_bytes are not merged: they are equal. */
+ * out, and so is a route of zeros. slots and slot_bytes are not merged: they are equal. */
 void hk_route_merge(struct hk_route *into, const struct hk_route *from);
 void hk_tune_machine_merge(struct hk_machine *into, const struct hk_machine *from);
 

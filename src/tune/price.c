@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The price of a schedule. All programs run abstractly (run.c) for two or three calls, one right
- * after the other, and the price is what the later ones take: how much of the start of a call
+ * The price of a schedule: three quarters of what one more call adds to a row of calls, run
+ * abstractly (run.c), and a quarter of what a call takes alone. How much of the start of a call
  * overlaps with the end of the one before is a property of the schedule, and programs call in
- * loops.
+ * loops; but what is only fast in a row, as a long chain is, had better not be chosen.
  *
  * A call of many tiles is run with a few, and with twice as many: the difference is what each
  * further one adds.
@@ -17,8 +17,10 @@
 #include <string.h>
 
 #include "error.h"
+#include "exec.h"
 #include "run.h"
 
+#define ALONE	   4	 /* one call of so many comes alone */
 #define MANY_STEPS 3000u /* from here on fewer tiles must tell */
 #define SOME_TILES 3u
 #define FEW_TILES  1u
@@ -50,9 +52,11 @@ static double memory_share(const struct tune_run *r, size_t bytes)
 static double cut(struct tune_run *r, size_t bytes)
 {
 	double chunk = (double)bytes / r->programs[0]->period;
-	double most = (double)r->m->slot_bytes / r->programs[0]->message_chunks;
-	double tiles = fmax(1, ceil(chunk / most));
+	double most = (double)r->m->slot_bytes / r->programs[0]->message_chunks, tiles;
 
+	if (chunk >= HK_PLAN_LONG_BYTES && hk_plan_stretches(r->p))
+		most *= hk_plan_stretch(r->p->nranks);
+	tiles = fmax(1, ceil(chunk / most));
 	r->chunk_bytes = chunk / tiles;
 	r->memory_share = memory_share(r, bytes);
 	hk_tune_set_costs(r);
@@ -89,44 +93,53 @@ static void fill_parts(const struct tune_run *r, double from, struct hk_price *p
 		price->parts[i] *= price->ns / sum;
 }
 
+/* Runs calls of so many tiles, one after the other; *ns is when all are done. */
+static int run_row(struct tune_run *r, const uint32_t *tiles, uint32_t calls, double *ns)
+{
+	int err = hk_tune_go(r, tiles, calls);
+
+	*ns = 0;
+	for (uint32_t i = 0; i < r->turns && !err; i++)
+		*ns = fmax(*ns, r->ends[i]);
+	return err;
+}
+
+/* Rows are compared as wholes: whatever a rank does ahead of the others is done in both. */
 static int price_row(struct tune_run *r, double tiles, struct hk_price *price)
 {
 	bool many = r->nsteps > MANY_STEPS;
-	uint32_t few = many ? FEW_TILES : SOME_TILES, calls[3];
-	double last, before;
-	int err;
+	uint32_t few = (uint32_t)fmin(tiles, many ? FEW_TILES : SOME_TILES);
+	uint32_t row[] = {few, few, few}, longer[] = {few, 2 * few}, more = many ? 1 : 2;
+	double first = 0, all = 0, two = 0, doubled = 0;
+	int err = run_row(r, row, 1, &first);
 
-	calls[0] = calls[1] = tiles > 2 * few ? few : (uint32_t)tiles;
-	calls[2] = tiles > 2 * few ? 2 * few : many ? 0 : (uint32_t)tiles;
-	err = hk_tune_go(r, calls, calls[2] ? 3 : 2);
+	if (!err && tiles > few)
+		err = run_row(r, longer, 2, &doubled);
+	if (!err && tiles > few)
+		err = run_row(r, row, 2, &two);
+	if (!err)
+		err = run_row(r, row, 1 + more, &all);
 	if (err)
 		return err;
-	before = r->ends[2 * calls[0] - 1] - r->ends[calls[0] - 1];
-	last = r->ends[r->turns - 1] - r->ends[2 * calls[0] - 1];
-	if (tiles > 2 * few)
-		price->ns = last + (tiles - 2 * few) * (last - before) / few;
-	else
-		price->ns = calls[2] ? (last + before) / 2 : before;
+	price->ns = ((ALONE - 1) * (all - first) / more + first) / ALONE;
+	if (tiles > few)
+		price->ns += (tiles - few) * fmax(0, doubled - two) / few;
 	if (r->trail)
-		fill_parts(r, r->ends[calls[0] - 1], price);
+		fill_parts(r, first, price);
 	return 0;
 }
 
 static int price_one(struct tune_run *r, double tiles, struct hk_price *price)
 {
-	uint32_t calls = (uint32_t)fmin(tiles, 1e6);
+	uint32_t all = (uint32_t)fmin(tiles, 1e6);
 	int err;
 
-	if (calls < tiles)
+	if (all < tiles)
 		return hk_fail(E2BIG, "a call of %.0f tiles is too long to watch", tiles);
-	err = hk_tune_go(r, &calls, 1);
-	if (err)
-		return err;
-	for (uint32_t i = 0; i < r->turns; i++)
-		price->ns = fmax(price->ns, r->ends[i]);
-	if (r->trail)
+	err = run_row(r, &all, 1, &price->ns);
+	if (!err && r->trail)
 		fill_parts(r, 0, price);
-	return 0;
+	return err;
 }
 
 static int alloc_trail(struct tune_run *r, double tiles)

@@ -93,11 +93,12 @@ static uint32_t first_lane(const struct tune_run *r, const struct tune_part *par
 	return found;
 }
 
-/* Chooses what a core does next. It stays with its rank if that can go on at once. Otherwise its
- * ranks ask in turn, and whoever has something to do goes on after as many switches. */
+/* Chooses what a core does next. It stays with its rank if that can go on at once. Otherwise the
+ * others have their turn, as they do when ranks that wait yield the core. */
 static void choose(struct tune_run *r, uint32_t number)
 {
 	struct tune_core *core = &r->cores[number];
+	uint32_t next = core->last == TUNE_NOBODY ? 0 : r->parts[core->last].turn + 1;
 	double cost = core->nparts > 1 ? r->m->switch_ns : 0, least = INFINITY;
 
 	core->lane = TUNE_NOBODY;
@@ -108,7 +109,8 @@ static void choose(struct tune_run *r, uint32_t number)
 	}
 	if (core->nparts > 1 && least > core->free) {
 		for (uint32_t i = 0; i < core->nparts; i++) {
-			uint32_t part = r->parts_of_cores[core->first_part + i], found;
+			uint32_t turn = (next + i) % core->nparts;
+			uint32_t part = r->parts_of_cores[core->first_part + turn], found;
 
 			if (part == core->last)
 				continue;
@@ -257,6 +259,7 @@ static void receive(struct tune_run *r, const struct tune_step *st, double end)
 		sender->lent--;
 		sender->not_before = later(sender->not_before, c->freed[k]);
 		end_call(r, sender, c->freed[k]);
+		choose(r, sender->core);
 	}
 }
 

@@ -32,8 +32,8 @@ struct tune_lane {
 
 struct tune_part { /* a participant */
 	uint32_t first_lane, nlanes;
-	uint32_t core, port;
-	uint32_t next_lane; /* looked at first */
+	uint32_t core, port, turn; /* its place among its core's ranks */
+	uint32_t next_lane;	   /* looked at first */
 	uint32_t call, lanes_done, lanes_empty;
 	uint32_t lent;	   /* messages that are still to be read */
 	double not_before; /* start of the next call */

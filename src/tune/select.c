@@ -121,11 +121,16 @@ static double add_ranks(const struct scope *s, const struct hk_algo *algo, uint3
 static void price_candidate(const struct scope *s, struct hk_candidate *c)
 {
 	struct hk_problem p = s->priced;
+	double ns;
 
 	p.channels = c->channels;
 	c->price = (struct hk_price){.ns = INFINITY};
-	if (c->algo->accepts(&p) && price_programs(s, c->algo, &p, &c->price) == 0)
-		c->price.ns += add_ranks(s, c->algo, c->channels);
+	if (!c->algo->accepts(&p) || price_programs(s, c->algo, &p, &c->price))
+		return;
+	ns = c->price.ns;
+	c->price.ns += add_ranks(s, c->algo, c->channels);
+	for (unsigned i = 0; i < HK_NPRICE_PARTS && ns > 0; i++)
+		c->price.parts[i] *= c->price.ns / ns;
 }
 
 /* --- channels --- */
@@ -293,7 +298,9 @@ static int by_price(const void *a, const void *b)
 {
 	const struct hk_candidate *x = a, *y = b;
 
-	return (x->price.ns > y->price.ns) - (x->price.ns < y->price.ns);
+	if (x->price.ns < y->price.ns || x->price.ns > y->price.ns)
+		return x->price.ns < y->price.ns ? -1 : 1;
+	return y->chosen - x->chosen;
 }
 
 int hk_tune_rank(const struct hk_machine *m, const struct hk_problem *p, size_t bytes,
