@@ -30,8 +30,11 @@ struct reduce {
 	struct hk_builder *b;
 	const struct hk_rails *rails;
 	int position;
-	uint32_t channel, first;	   /* the channel's first chunk */
-	enum hk_buf sum;		   /* OUT at the root, else SCRATCH */
+	uint32_t channel, first; /* the channel's first chunk */
+	/* Where sums are kept: OUT at the root; else SCRATCH, which has `room` for each channel,
+	 * for the pieces from `base` on. */
+	enum hk_buf sum;
+	uint32_t base, room;
 	uint32_t gather;		   /* lane */
 	struct event copied, folded, sent; /* the last of each so far; sent: of sums */
 	struct hk_rail_parts parts;
@@ -40,6 +43,18 @@ struct reduce {
 static bool accepts(const struct hk_problem *p)
 {
 	return hk_rails_fit(p);
+}
+
+/* The chunk of `sum` for a piece. */
+static uint32_t chunk_of(const struct reduce *r, uint32_t piece)
+{
+	return r->sum == HK_OUT ? r->first + piece : r->channel * r->room + piece - r->base;
+}
+
+/* Of the step just added, for the pieces from the given one on. */
+static void tell_size(struct reduce *r, uint32_t lane, uint32_t piece)
+{
+	hk_build_size(r->b, lane, r->first + piece);
 }
 
 static void await_event(struct reduce *r, uint32_t lane, const struct event *e)
@@ -60,8 +75,12 @@ static int build_sends(struct reduce *r, unsigned stage)
 	for (uint32_t i = 0; i < r->parts.n; i++) {
 		const struct hk_rail_part *s = &r->parts.parts[i];
 
-		step = hk_build_send(r->b, lane, s->peer, r->folded.set ? r->sum : HK_IN,
-				     r->first + s->first, s->count);
+		if (r->folded.set)
+			step = hk_build_send(r->b, lane, s->peer, r->sum, chunk_of(r, s->first),
+					     s->count);
+		else
+			hk_build_send(r->b, lane, s->peer, HK_IN, r->first + s->first, s->count);
+		tell_size(r, lane, s->first);
 		if (i == 0)
 			await_event(r, lane, &r->folded);
 	}
@@ -79,7 +98,7 @@ static void build_copies(struct reduce *r)
 		if (!m->fresh)
 			break;
 		r->copied.step = hk_build_copy(r->b, r->gather, HK_IN, r->first + m->first, r->sum,
-					       r->first + m->first, m->count);
+					       chunk_of(r, m->first), m->count);
 	}
 	r->copied.lane = r->gather;
 	r->copied.set = true;
@@ -101,10 +120,11 @@ static int build_folds(struct reduce *r, unsigned stage)
 	for (uint32_t i = 0; i < r->parts.n; i++) {
 		const struct hk_rail_part *m = &r->parts.parts[i];
 		bool in = first && m->fresh && r->sum == HK_OUT;
-		uint32_t chunk = r->first + m->first;
+		uint32_t chunk = chunk_of(r, m->first);
 
 		step = hk_build_recv_reduce(r->b, lane, m->peer, in ? HK_IN : r->sum, chunk, r->sum,
 					    chunk, m->count, 0);
+		tell_size(r, lane, m->first);
 		if (i == 0 && first)
 			await_event(r, lane, &r->copied);
 	}
@@ -119,14 +139,16 @@ static int gather(struct reduce *r, unsigned stage)
 	for (uint32_t i = 0; !err && i < r->parts.n; i++) {
 		const struct hk_rail_part *m = &r->parts.parts[i];
 
-		hk_build_recv(r->b, r->gather, m->peer, r->sum, r->first + m->first, m->count);
+		hk_build_recv(r->b, r->gather, m->peer, r->sum, chunk_of(r, m->first), m->count);
+		tell_size(r, r->gather, m->first);
 	}
 	if (!err)
 		err = hk_rails_sends(r->rails, HK_RAIL_GATHER, stage, r->position, &r->parts);
 	for (uint32_t i = 0; !err && i < r->parts.n; i++) {
 		const struct hk_rail_part *m = &r->parts.parts[i];
 
-		hk_build_send(r->b, r->gather, m->peer, r->sum, r->first + m->first, m->count);
+		hk_build_send(r->b, r->gather, m->peer, r->sum, chunk_of(r, m->first), m->count);
+		tell_size(r, r->gather, m->first);
 		if (i > 0)
 			continue;
 		await_event(r, r->gather, &r->folded);
@@ -156,14 +178,15 @@ static int build_channel(struct reduce *r)
 
 static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 {
+	uint32_t base = 0, room = 0;
 	struct hk_rails rails;
 	int err = hk_rails_create(p, &rails);
 
 	if (err)
 		return err;
 	rails.root = rails.h.place[p->root];
-	hk_build_chunks(b, rails.pieces * p->channels,
-			rank == p->root ? 0 : rails.pieces * p->channels);
+	hk_rails_own(&rails, rails.h.place[rank], &base, &room);
+	hk_build_chunks(b, rails.pieces * p->channels, rank == p->root ? 0 : room * p->channels);
 	hk_build_message(b, rails.message);
 	for (uint32_t c = 0; !err && c < p->channels; c++) {
 		struct reduce r = {.b = b,
@@ -171,6 +194,8 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 				   .position = rails.h.place[rank],
 				   .channel = c,
 				   .first = c * rails.pieces,
+				   .base = base,
+				   .room = room,
 				   .sum = rank == p->root ? HK_OUT : HK_SCRATCH};
 
 		if (p->nranks > 1)

@@ -15,7 +15,7 @@
 #define LONGEST 4
 
 /* So many pieces at most, for all channels together. */
-#define MOST_PIECES (1u << 14)
+#define MOST_PIECES (1u << 18)
 
 /* The values of a stage's digit that belong to member i. */
 struct share {
@@ -97,6 +97,15 @@ int hk_rails_create(const struct hk_problem *p, struct hk_rails *r)
 void hk_rails_free(struct hk_rails *r)
 {
 	hk_hierarchy_free(&r->h);
+}
+
+void hk_rails_own(const struct hk_rails *r, int position, uint32_t *first, uint32_t *count)
+{
+	struct hk_circle c = hk_hierarchy_circle(&r->h, 0, position);
+	struct share s = share_of(r, 0, &c, c.own);
+
+	*first = s.first * r->stride[0];
+	*count = s.count * r->stride[0];
 }
 
 /* The rank in a group of height `stage` that owns the pieces with these leading digits. */

@@ -53,6 +53,9 @@ bool hk_rails_fit(const struct hk_problem *p);
 int hk_rails_create(const struct hk_problem *p, struct hk_rails *r);
 void hk_rails_free(struct hk_rails *r);
 
+/* The pieces whose first digits a position owns: all that it ever holds sums of, but for a root. */
+void hk_rails_own(const struct hk_rails *r, int position, uint32_t *first, uint32_t *count);
+
 /*
  * What a position sends and receives in a phase of a stage, in an order in which one slot will do:
  * that of the distance between the members. Fills *parts from its start, and grows it; -ENOMEM,
