@@ -22,7 +22,7 @@
 #include "types.h"
 
 #define HK_MAX_TRANSPORTS 8
-#define HK_MAX_CHANNELS	  32 /* between two ranks; algorithms may use more than config.channels */
+#define HK_MAX_CHANNELS	  33 /* between two ranks; algorithms may use more than config.channels */
 #define HK_MAX_REDOPS	  64
 #define HK_MAX_REGIONS	  1024
 #define HK_NBUCKETS	  65 /* sizes by power of two */

@@ -21,7 +21,7 @@
 
 #define SLOT_BYTES 4096u
 #define COUNT	   5000u /* int32: five tiles or more */
-#define MAX_TILES  64
+#define MAX_TILES  128
 
 static const char text[] =
 	"hocket schedule 1\n"
