@@ -306,36 +306,20 @@ static inline int take_slot(const struct hk_plan *plan, const struct plan_step *
 	return ops->reserve(st->send, (uint32_t)bytes, slot);
 }
 
-static inline void move_pieces(struct hk_plan *plan, const struct plan_step *st, uint32_t tile,
-			       const uint8_t *received, uint8_t *slot)
-{
-	size_t at = 0;
-
-	for (uint32_t i = 0; i < st->nchunks; i++) {
-		struct span s = span_of(plan, st, i, tile);
-
-		if (s.length)
-			move_piece(plan, st, i, s, received ? received + at : NULL,
-				   slot ? slot + at : NULL);
-		at += s.length * plan->esize;
-	}
-}
-
-/* As move_pieces, for a message that only the transport can read. What is to be reduced is fetched
- * as a whole before anything is changed, because a pull may have to be repeated; the rest comes
- * straight to its destination. 0: not yet. */
-static int __attribute__((noinline)) pull_pieces(struct hk_plan *plan, const struct plan_step *st,
-						 uint32_t tile, size_t bytes, uint8_t *slot)
+/* Fetches a message that only the transport can read. What is to be reduced comes to *received, as
+ * a whole before anything is changed, because a pull may have to be repeated; the rest straight to
+ * its destination, and on to the slot. 0: not yet. */
+static int __attribute__((cold, noinline))
+pull(struct hk_plan *plan, const struct plan_step *st, uint32_t tile, size_t bytes, uint8_t *slot,
+     const void **received)
 {
 	const struct hk_recv_ops *ops = st->recv->ops;
 	size_t at = 0;
 	int r;
 
 	if (st->does & HK_DOES_REDUCE) {
-		r = ops->pull(st->recv, 0, plan->pulled, (uint32_t)bytes);
-		if (r > 0)
-			move_pieces(plan, st, tile, plan->pulled, slot);
-		return r;
+		*received = plan->pulled;
+		return ops->pull(st->recv, 0, plan->pulled, (uint32_t)bytes);
 	}
 	for (uint32_t i = 0; i < st->nchunks; i++) {
 		struct span s = span_of(plan, st, i, tile);
@@ -359,8 +343,8 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 {
 	const void *received = NULL, *lent = NULL;
 	void *slot = NULL;
-	uint32_t got, mark, own;
-	size_t bytes;
+	uint32_t got, mark, own, left = st->nchunks; /* chunks to be moved */
+	size_t bytes, at = 0;
 	int r;
 
 	if (st->ndeps && !deps_passed(st, tile))
@@ -382,11 +366,19 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 			return r;
 	}
 	if (__builtin_expect((st->does & HK_DOES_RECV) && !received && bytes, 0)) {
-		r = pull_pieces(plan, st, tile, bytes, slot);
+		r = pull(plan, st, tile, bytes, slot, &received);
 		if (r <= 0)
 			return r;
-	} else {
-		move_pieces(plan, st, tile, received, slot);
+		if (!received)
+			left = 0;
+	}
+	for (uint32_t i = 0; i < left; i++) {
+		struct span s = span_of(plan, st, i, tile);
+
+		if (s.length)
+			move_piece(plan, st, i, s, received ? (const uint8_t *)received + at : NULL,
+				   slot ? (uint8_t *)slot + at : NULL);
+		at += s.length * plan->esize;
 	}
 	if (st->does & HK_DOES_SEND) {
 		plan->sent_messages++;

@@ -88,10 +88,11 @@ struct hk_exec_stats {
 struct hk_plan;
 
 /* How many times the usual size the slots of plans are that have long tiles, and whether those of a
- * problem have, for chunks from HK_PLAN_LONG_BYTES on (plan.c says why). Equal on all ranks. */
-#define HK_PLAN_LONG_BYTES (256u << 10)
+ * problem have, for chunks that are neither short nor of a huge result (plan.c says why). Equal on
+ * all ranks. */
 uint32_t hk_plan_stretch(int nranks);
 bool hk_plan_stretches(const struct hk_problem *p);
+bool hk_plan_long_chunks(const struct hk_problem *p, const struct hk_program *prog, size_t bytes);
 
 /* Takes prog over, also on failure. nt_bytes: results from this size on bypass the cache. */
 int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct hk_binder *binder,

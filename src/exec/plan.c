@@ -19,11 +19,15 @@
  * through slots, and small ones overlap. But one that a transport copies straight from user memory
  * to user memory had best be long: a call of the kernel costs microseconds. So collectives in which
  * every rank both sends and receives all the time, and which only move data, get slots of up to
- * MOST_STRETCH times the usual size, and tiles as long where chunks have HK_PLAN_LONG_BYTES or
- * more. Between more ranks it is less, so that the slots of all connections stay below a few MiB.
+ * MOST_STRETCH times the usual size, and tiles as long where chunks have STRETCH_FROM bytes and all
+ * of OUT less than STRETCH_TO: beyond, memory is the limit, and small slots and stores past the
+ * cache move less of it. Between more ranks tiles are shorter, so that the slots of all connections
+ * stay below a few MiB.
  */
 #define MOST_STRETCH	   16u
 #define MOST_STRETCH_RANKS 32u
+#define STRETCH_FROM	   262144u
+#define STRETCH_TO	   8388608u
 
 static void resolve_deps(struct hk_plan *plan)
 {
@@ -268,13 +272,21 @@ bool hk_plan_stretches(const struct hk_problem *p)
 	       (!p->varied || hk_coll_sizes_known(p->coll));
 }
 
+bool hk_plan_long_chunks(const struct hk_problem *p, const struct hk_program *prog, size_t bytes)
+{
+	/* What stretches has a block of OUT for each rank. (A switch's program has no OUT.) */
+	return hk_plan_stretches(p) && bytes >= STRETCH_FROM &&
+	       bytes < STRETCH_TO / ((size_t)p->nranks * prog->period);
+}
+
 /* The most elements of a chunk in one message. */
 static size_t tile_limit(const struct hk_plan *plan, size_t longest)
 {
 	size_t most = plan->slot_bytes / plan->prog->message_chunks / plan->esize;
 	size_t usual = most / hk_plan_stretch(plan->problem.nranks);
 
-	if (!hk_plan_stretches(&plan->problem) || longest * plan->esize >= HK_PLAN_LONG_BYTES)
+	if (!hk_plan_stretches(&plan->problem) ||
+	    hk_plan_long_chunks(&plan->problem, plan->prog, longest * plan->esize))
 		return most;
 	return usual ? usual : 1;
 }

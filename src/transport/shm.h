@@ -23,19 +23,19 @@ struct hk_shm_send {
 	uint32_t sent, released;
 	struct hk_shm_header *header; /* of the slot to be sent next */
 	uint32_t index;
-	struct hk_shm_send *next;
-	struct hk_ways ways[HK_WAY_CLASSES];
-	uint32_t way;	 /* of this message */
-	int64_t look_at; /* no look at the released count before, when there was no slot */
-	uint64_t since;	 /* when its slot was reserved */
 	int error;
+	bool owing;	 /* lent messages may still be to be read */
+	bool same;	 /* the receiver is in this process */
+	uint32_t way;	 /* of this message */
+	uint64_t since;	 /* when its slot was reserved */
+	int64_t look_at; /* no look at the released count before, when there was no slot */
+	uint8_t small[HK_SHM_INLINE]; /* a small message until it is committed */
+	struct hk_ways ways[HK_WAY_CLASSES];
 	uint32_t lent;			      /* number of the last message that was lent */
 	uint32_t served;		      /* of the last that was refused, and then filled in */
-	bool owing;			      /* lent messages may still be to be read */
-	bool same;			      /* the receiver is in this process */
 	struct hk_loan loan;		      /* of what is about to be lent */
 	const void *pulled[HK_SHM_MAX_SLOTS]; /* what each slot's message offers to be pulled */
-	uint8_t small[HK_SHM_INLINE];	      /* a small message until it is committed */
+	struct hk_shm_send *next;
 };
 
 struct hk_shm_recv {

@@ -328,6 +328,14 @@ static void measure_reading(struct hk_shm_recv *r)
 			      memory_order_relaxed);
 }
 
+/* What else a large message needs when it is released. */
+static void __attribute__((noinline)) finish_large(struct hk_shm_recv *r)
+{
+	measure_reading(r);
+	r->refused = false;
+	pass_on(r->same, r->r.peer, r->r.ep->rank);
+}
+
 static int shm_release(struct hk_recv *recv)
 {
 	struct hk_shm_recv *r = (struct hk_shm_recv *)recv;
@@ -335,12 +343,9 @@ static int shm_release(struct hk_recv *recv)
 	if (__builtin_expect(r->error, 0))
 		return r->error;
 	if (r->bytes >= LARGE_BYTES)
-		measure_reading(r);
-	if (r->bytes >= LEND_BYTES)
-		pass_on(r->same, r->r.peer, r->r.ep->rank);
+		finish_large(r);
 	atomic_store_explicit(&hk_shm_credit(&r->region)->released, ++r->received,
 			      memory_order_release);
-	r->refused = false;
 	r->index = r->index + 1 == r->r.slots ? 0 : r->index + 1;
 	r->header = hk_shm_header(&r->region, r->index);
 	hk_shm_ring_if_armed(r->bell);

@@ -54,7 +54,7 @@ static double cut(struct tune_run *r, size_t bytes)
 	double chunk = (double)bytes / r->programs[0]->period;
 	double most = (double)r->m->slot_bytes / r->programs[0]->message_chunks, tiles;
 
-	if (chunk >= HK_PLAN_LONG_BYTES && hk_plan_stretches(r->p))
+	if (hk_plan_long_chunks(r->p, r->programs[0], (size_t)chunk))
 		most *= hk_plan_stretch(r->p->nranks);
 	tiles = fmax(1, ceil(chunk / most));
 	r->chunk_bytes = chunk / tiles;

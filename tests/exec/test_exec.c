@@ -194,12 +194,9 @@ static void test_lending(void **state)
 /* The same, with messages that can only be pulled, and pulls that are put off or refused. */
 static void test_pulling(void **state)
 {
-	for (uint64_t seed = 1; seed <= 2; seed++) {
-		struct hk_loop_faults faults = {
-			.seed = seed, .max_delay = 20, .lend = true, .pull = true};
+	struct hk_loop_faults faults = {.seed = 3, .max_delay = 20, .lend = true, .pull = true};
 
-		for_all(&faults, 3);
-	}
+	for_all(&faults, 3);
 }
 
 /* How many sends of rank 0's program may be lent. */
