@@ -95,13 +95,20 @@ static void on_step(struct hk_observer *o, uint32_t lane, uint32_t step, uint32_
 	r->since = now;
 }
 
+/* A slot takes at least eight bytes of every chunk of a message, and more where tiles are long. */
+static uint32_t slot_size(const struct world *w)
+{
+	uint32_t bytes = w->s->programs[0]->message_chunks > 4096 ? 1u << 19 : 1u << 15;
+
+	return hk_plan_stretches(&w->p) ? bytes * hk_plan_stretch(w->p.nranks) : bytes;
+}
+
 static int open_rank(struct world *w, int rank, unsigned slots)
 {
 	const struct hk_transport *loop = hk_transport_find("loop");
 	struct local_rank *r = &w->ranks[rank];
 	size_t conns = (size_t)w->s->n * w->channels + 1;
-	/* A slot takes at least eight bytes of every chunk of a message. */
-	uint32_t slot_bytes = w->s->programs[0]->message_chunks > 4096 ? 1u << 19 : 1u << 15;
+	uint32_t slot_bytes = slot_size(w);
 	struct hk_endpoint_env env = {.rank = rank,
 				      .nranks = w->s->n,
 				      .channels = w->channels,
