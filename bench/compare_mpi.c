@@ -257,7 +257,7 @@ static size_t most_memory(struct bench *b)
 static void open_bench(struct bench *b, void *handles[2])
 {
 	size_t bytes = (b->o.max_bytes + 4095) / 4096 * 4096;
-	hocketUniqueId id;
+	hocketUniqueId id = {{0}};
 
 	if (hk_mpi_open(&b->mpi, b->launch.nprocs) || hk_launch_share_id(&b->launch, &id))
 		MPI_Abort(MPI_COMM_WORLD, 2);

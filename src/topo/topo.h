@@ -14,8 +14,8 @@ struct hk_host {
 	size_t l2_bytes, l3_bytes;	  /* 0: unknown */
 	uint64_t cpuset[HK_CPUSET_WORDS]; /* processors that this process may run on now */
 	int package, numa; /* the one that all of cpuset is in; -1: it spans several, or unknown */
-	char model[96];			  /* of the processor; "": unknown */
-	unsigned processors;		  /* of the whole machine */
+	char model[96];	   /* of the processor; "": unknown */
+	unsigned processors; /* of the whole machine */
 };
 
 /* Never fails: what hwloc can't tell is filled from the system or left 0. */
