@@ -46,6 +46,9 @@ static const struct field host_fields[] = {
 	{"reduce_ps_per_byte", "ns/B", "reduced rather than copied, more", HOST(reduce_ns_per_byte),
 	 NS},
 	{"memory_ps_per_byte", "ns/B", "in no cache, more", HOST(memory_ns_per_byte), NS},
+	{"spread_bytes", "B", "slots of a core that cost no more", HOST(spread_bytes), 1},
+	{"spread_ps_per_byte", "ns/B", "more, for each doubling of them", HOST(spread_ns_per_byte),
+	 NS},
 	{"cache_bytes", "B", "the last cache", HOST(cache_bytes), 1},
 };
 

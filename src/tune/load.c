@@ -349,6 +349,8 @@ double hk_tune_step_cost(const struct tune_run *r, const struct tune_step *st,
 	const struct hk_machine *m = r->m;
 	unsigned does = hk_op_does[st->step->op];
 	double bytes = r->chunk_bytes * st->step->nchunks;
+	double spread = r->cores[r->parts[r->lanes[st->lane].part].core].spread;
+	double far = spread * m->spread_ns_per_byte;
 	double fixed = m->chunk_ns * st->step->nchunks, copy = 0, reduce = 0;
 
 	if (does & HK_DOES_RECV) {
@@ -356,13 +358,13 @@ double hk_tune_step_cost(const struct tune_run *r, const struct tune_step *st,
 		bool lent = r->steps[st->match].lent;
 
 		fixed += route->message_ns + (lent ? route->lend_ns : 0);
-		copy += bytes * (lent ? route->lend_ns_per_byte : route->read_ns_per_byte);
+		copy += bytes * (lent ? route->lend_ns_per_byte : route->read_ns_per_byte + far);
 	}
 	if (does & HK_DOES_SEND) {
 		const struct hk_route *route = r->conns[st->out].route;
 
 		fixed += route->message_ns;
-		copy += st->lent ? 0 : bytes * route->fill_ns_per_byte;
+		copy += st->lent ? 0 : bytes * (route->fill_ns_per_byte + far);
 	}
 	if (!(does & (HK_DOES_RECV | HK_DOES_SEND))) {
 		fixed += m->step_ns;
@@ -381,10 +383,47 @@ double hk_tune_step_cost(const struct tune_run *r, const struct tune_step *st,
 	return fixed + copy + reduce;
 }
 
+/* log2, straight between powers of two: libraries may differ in theirs, and with them the choices
+ * of hosts. */
+static double doublings(double times)
+{
+	int exponent = 0;
+	double fraction = frexp(times, &exponent);
+
+	return times <= 1 ? 0 : exponent - 1 + (2 * fraction - 1);
+}
+
+/* How much the slots occupy that each core's ranks fill and read, as far as messages do. */
+static void spread_slots(struct tune_run *r)
+{
+	for (uint32_t i = 0; i < r->ncores; i++)
+		r->cores[i].slots = 0;
+	for (uint32_t i = 0; i < r->nconns; i++)
+		r->conns[i].longest = 0;
+	for (uint32_t i = 0; i < r->nsteps; i++) {
+		const struct tune_step *st = &r->steps[i];
+		double bytes = r->chunk_bytes * st->step->nchunks;
+
+		if (st->out != TUNE_NOBODY && !st->lent)
+			r->conns[st->out].longest = fmax(r->conns[st->out].longest, bytes);
+	}
+	for (uint32_t i = 0; i < r->nconns; i++) {
+		const struct tune_conn *c = &r->conns[i];
+		uint32_t from = r->parts[c->from].core, to = r->parts[c->to].core;
+
+		r->cores[from].slots += c->longest * r->m->slots;
+		if (to != from)
+			r->cores[to].slots += c->longest * r->m->slots;
+	}
+	for (uint32_t i = 0; i < r->ncores; i++)
+		r->cores[i].spread = doublings(r->cores[i].slots / fmax(1, r->m->spread_bytes));
+}
+
 void hk_tune_set_costs(struct tune_run *r)
 {
 	for (uint32_t i = 0; i < r->nsteps; i++)
 		r->steps[i].lent = lends(r, &r->steps[i]);
+	spread_slots(r);
 	for (uint32_t i = 0; i < r->nsteps; i++) {
 		struct tune_step *st = &r->steps[i];
 		double bytes = r->chunk_bytes * st->step->nchunks;

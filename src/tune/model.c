@@ -49,6 +49,8 @@ void hk_tune_machine_default(struct hk_machine *m)
 				 .reduce_ns_per_byte = 0.02,
 				 .memory_ns_per_byte = 0.04,
 				 .cache_bytes = 32 << 20,
+				 .spread_bytes = 2 << 20,
+				 .spread_ns_per_byte = 0.01,
 				 .ranks_per_core = 1,
 				 .switch_ns = 1700,
 				 .slots = 4,
@@ -99,7 +101,7 @@ void hk_route_merge(struct hk_route *into, const struct hk_route *from)
 
 void hk_tune_machine_merge(struct hk_machine *into, const struct hk_machine *from)
 {
-	double cache = into->cache_bytes;
+	double cache = into->cache_bytes, spread = into->spread_bytes;
 	struct hk_machine m = *into;
 
 	take_worse((double *)&m, (const double *)from, MACHINE_NUMBERS);
@@ -111,4 +113,5 @@ void hk_tune_machine_merge(struct hk_machine *into, const struct hk_machine *fro
 	hk_route_merge(&m.to_switch, &from->to_switch);
 	*into = m;
 	into->cache_bytes = sane(from->cache_bytes) ? fmin(cache, from->cache_bytes) : cache;
+	into->spread_bytes = sane(from->spread_bytes) ? fmin(spread, from->spread_bytes) : spread;
 }

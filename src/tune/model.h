@@ -39,8 +39,11 @@ struct hk_machine {
 	double reduce_ns_per_byte; /* a byte reduced costs so much more than copied */
 	double memory_ns_per_byte; /* and so much more if it is in no cache */
 	double cache_bytes;	   /* of the last cache, that ranks of a host share */
-	double ranks_per_core;	   /* how many ranks share one core, at least 1 */
-	double switch_ns;	   /* from one rank to another on a core */
+	/* Slots and bytes: what the slots of a core's ranks occupy beyond spread_bytes makes each
+	 * byte dearer, for both ends, with every doubling (caches and their address tables). */
+	double spread_bytes, spread_ns_per_byte;
+	double ranks_per_core; /* how many ranks share one core, at least 1 */
+	double switch_ns;      /* from one rank to another on a core */
 	uint32_t slots, slot_bytes;
 };
 

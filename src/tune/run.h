@@ -44,6 +44,8 @@ struct tune_core {
 	uint32_t last;		     /* the participant that ran last */
 	uint32_t lane, place;	     /* to run next; in the heap, or TUNE_NOBODY */
 	double free, start;	     /* when it is; when the lane's step starts */
+	double slots;		     /* bytes that its ranks' slots occupy */
+	double spread;		     /* how often they double what costs no more */
 };
 
 struct tune_conn {
@@ -53,6 +55,7 @@ struct tune_conn {
 	const struct hk_route *route;
 	uint32_t sent, received;
 	uint32_t nsends, nrecvs;	/* while loading */
+	double longest;			/* message in a slot, bytes */
 	double *arrive, *freed;		/* of message k: [k % slots] */
 	uint32_t *arrive_by, *freed_by; /* and the trail's entries, if there is one */
 };

@@ -116,11 +116,11 @@ static void test_every_cost_counts(void **state)
 {
 	static const char *const name = "two_shot_all_reduce";
 	const struct hk_machine m = defaults();
-	struct hk_machine worse[10];
+	struct hk_machine worse[11];
 	size_t bytes = 6u << 20; /* half again what the cache holds */
 	double ns = price_named(&m, name, 4, bytes);
 
-	for (unsigned i = 0; i < 10; i++)
+	for (unsigned i = 0; i < 11; i++)
 		worse[i] = m;
 	worse[0].routes[0].latency_ns *= 1000;
 	worse[1].routes[0].message_ns *= 10;
@@ -132,7 +132,8 @@ static void test_every_cost_counts(void **state)
 	worse[7].ranks_per_core = 2;
 	worse[8].routes[0].link_ns_per_byte = 1;
 	worse[9].routes[0].slot_ns = 1e6;
-	for (unsigned i = 0; i < 10; i++)
+	worse[10].spread_bytes = 1 << 16;
+	for (unsigned i = 0; i < 11; i++)
 		if (!(price_named(&worse[i], name, 4, bytes) > 1.005 * ns))
 			fail_msg("change %u leaves the price at %.0f", i, ns);
 }
