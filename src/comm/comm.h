@@ -368,6 +368,11 @@ void hk_stream_enqueue_batch(hocketStream_t *streams, unsigned nstreams, struct 
 int hk_stream_check(hocketStream_t stream);
 /* Waits until all calls of c with earlier tickets have run. */
 void hk_comm_await_ticket(struct hk_comm *c, uint64_t ticket);
+/* Whether they have. */
+static inline bool hk_comm_is_turn(struct hk_comm *c, uint64_t ticket)
+{
+	return atomic_load_explicit(&c->finished, memory_order_acquire) == ticket;
+}
 /* Waits until every queued call of c has run. */
 void hk_comm_quiesce(struct hk_comm *c);
 /* Whether there are queued calls of c that have not run. */
