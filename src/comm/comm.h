@@ -22,7 +22,7 @@
 #include "types.h"
 
 #define HK_MAX_TRANSPORTS 8
-#define HK_MAX_CHANNELS	  32 /* between two ranks; algorithms may use more than config.channels */
+#define HK_COLL_CHANNELS  32 /* of collectives: algorithms use up to twice config.channels */
 #define HK_MAX_REDOPS	  64
 #define HK_MAX_REGIONS	  1024
 #define HK_NBUCKETS	  65 /* sizes by power of two */
@@ -118,7 +118,8 @@ struct hk_p2p_plan {
 
 #define HK_MAX_P2P_PLANS 256
 /* Point-to-point has a channel of its own, so that it does not disturb collectives. */
-#define HK_P2P_CHANNEL (HK_MAX_CHANNELS - 1)
+#define HK_P2P_CHANNEL	HK_COLL_CHANNELS
+#define HK_MAX_CHANNELS (HK_COLL_CHANNELS + 1) /* between two ranks */
 
 struct hk_comm_watch {
 	struct hk_watch watch;

@@ -212,8 +212,8 @@ int hocketScheduleLane(hocketSchedule_t schedule, int rank, int channel)
 {
 	struct hk_builder *b = builder_of(schedule, rank, channel, 0);
 
-	if (b && channel >= HK_P2P_CHANNEL) {
-		refuse(schedule, "rank %d: channels go from 0 to %d", rank, HK_P2P_CHANNEL - 1);
+	if (b && channel >= HK_COLL_CHANNELS) {
+		refuse(schedule, "rank %d: channels go from 0 to %d", rank, HK_COLL_CHANNELS - 1);
 		return -1;
 	}
 	return b ? (int)hk_build_lane(b, (uint32_t)channel) : -1;

@@ -114,7 +114,7 @@ static const char *obstacle(const struct hk_comm *c, const struct hk_schedule *s
 {
 	if (s->n != s->problem.nranks)
 		return "it has switches";
-	if (hk_schedule_channels(s) > HK_P2P_CHANNEL)
+	if (hk_schedule_channels(s) > HK_COLL_CHANNELS)
 		return "it has too many channels";
 	if (s->programs[0]->message_chunks > c->config.slot_bytes / sizeof(uint64_t))
 		return "its messages have more chunks than a slot has room for (HOCKET_SLOT_BYTES)";
