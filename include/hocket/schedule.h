@@ -56,7 +56,7 @@ HOCKET_API hocketResult_t hocketScheduleDestroy(hocketSchedule_t schedule);
 HOCKET_API hocketResult_t hocketScheduleSetChunks(hocketSchedule_t schedule, int period,
 						  int scratch, int longest);
 
-/* A further lane of `rank`'s program, whose messages go over `channel` (0 to 30); its number. */
+/* A further lane of `rank`'s program, whose messages go over `channel` (0 to 31); its number. */
 HOCKET_API int hocketScheduleLane(hocketSchedule_t schedule, int rank, int channel);
 /*
  * Steps, of nchunks consecutive chunks each; they return the step's number in its lane.

@@ -20,6 +20,7 @@ struct track {
 	int *peers;		 /* of the sends, then of the receives */
 	struct hk_block *blocks; /* likewise */
 	struct hk_plan *p2p_plan;
+	bool started; /* its ticket's turn has come */
 	bool done;
 };
 
@@ -133,31 +134,33 @@ int hk_batch_add(struct hk_batch *b, hocketComm_t handle, struct hk_comm *c,
 
 /* --- before it runs --- */
 
+/* The next send or receive of this rank to or from itself, from number i on. */
+static unsigned next_self(const struct track *t, unsigned i, bool send)
+{
+	while (i < t->np2p && (t->p2p[i].send != send || t->p2p[i].root != t->comm->rank))
+		i++;
+	return i;
+}
+
 /* The k-th send to oneself must be as long as the k-th receive. */
 static int check_self(const struct track *t)
 {
+	unsigned n = t->np2p, send = next_self(t, 0, true), recv = next_self(t, 0, false);
 	int me = t->comm->rank;
-	unsigned k = 0;
 
-	for (unsigned i = 0; i < t->np2p; i++) {
-		const struct hk_request *send = &t->p2p[i];
-
-		if (!send->send || send->root != me)
-			continue;
-		while (k < t->np2p && (t->p2p[k].send || t->p2p[k].root != me))
-			k++;
-		if (k == t->np2p)
-			return hk_fail_quiet(EINVAL,
-					     "rank %d sends to itself in a group that does "
-					     "not receive it",
-					     me);
-		if (t->p2p[k].block != send->block)
+	while (send < n && recv < n) {
+		if (t->p2p[send].block != t->p2p[recv].block)
 			return hk_fail_quiet(EINVAL,
 					     "rank %d sends %zu bytes to itself, but receives %zu",
-					     me, send->block, t->p2p[k].block);
-		k++;
+					     me, t->p2p[send].block, t->p2p[recv].block);
+		send = next_self(t, send + 1, true);
+		recv = next_self(t, recv + 1, false);
 	}
-	return 0;
+	if (send == n && recv == n)
+		return 0;
+	return hk_fail_quiet(EINVAL, "rank %d %s itself in a group that does not %s", me,
+			     send < n ? "sends to" : "receives from",
+			     send < n ? "receive it" : "send it");
 }
 
 /* Sends first, then receives: the order of the plan's blocks. */
@@ -221,13 +224,19 @@ static void fail(struct hk_batch *b, struct track *t, int err)
 	strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
 }
 
-/* The endpoints that may wake the batch: those of all communicators. */
+/* The endpoints that may wake the batch: those of all communicators whose turn has come. Those of
+ * the others are still in use by an earlier call, in another thread. */
 static void collect_endpoints(struct hk_batch *b)
 {
 	b->watch.nendpoints = 0;
+	b->watch.unseen = false;
 	for (unsigned i = 0; i < b->ntracks; i++) {
 		const struct hk_watch *w = &b->tracks[i].comm->watch.watch;
 
+		if (!b->tracks[i].started) {
+			b->watch.unseen |= !b->tracks[i].done;
+			continue;
+		}
 		for (unsigned k = 0; k < w->nendpoints; k++)
 			b->endpoints[b->watch.nendpoints++] = w->endpoints[k];
 	}
@@ -267,10 +276,32 @@ static int start_next(struct track *t)
 	return err;
 }
 
+/* Its turn has come. */
+static int start_track(struct hk_batch *b, struct track *t)
+{
+	int err = hk_comm_check(t->comm);
+
+	t->started = true;
+	if (!err && t->np2p)
+		err = start_p2p(t);
+	if (!err)
+		err = start_next(t);
+	collect_endpoints(b);
+	return err;
+}
+
 static int poll_track(struct hk_batch *b, struct track *t, bool *moved)
 {
 	int r;
 
+	if (__builtin_expect(!t->started, 0)) {
+		if (!hk_comm_is_turn(t->comm, t->ticket))
+			return 0;
+		*moved = true;
+		r = start_track(b, t);
+		if (r < 0)
+			return r;
+	}
 	if (t->p2p_plan) {
 		r = hk_plan_poll(t->p2p_plan, moved);
 		if (r < 0)
@@ -317,6 +348,8 @@ static int poll_batch(struct hk_drive *d, bool *moved)
 	return all;
 }
 
+/* Those that have started fail; the others wait for earlier calls, which have deadlines of their
+ * own. */
 static int batch_expired(struct hk_drive *d)
 {
 	struct hk_batch *b = (struct hk_batch *)d;
@@ -324,10 +357,10 @@ static int batch_expired(struct hk_drive *d)
 	for (unsigned i = 0; i < b->ntracks; i++) {
 		struct track *t = &b->tracks[i];
 
-		if (!t->done)
+		if (t->started && !t->done)
 			fail(b, t, hk_plan_expired(t->plan ? t->plan : t->p2p_plan, d->watch));
 	}
-	return b->err;
+	return 0; /* the next poll tells whether that was all */
 }
 
 /* Failed communicators leave the batch; the others go on. */
@@ -346,25 +379,17 @@ static int batch_failed(struct hk_watch *w)
 	return 0;
 }
 
-static void start_all(struct hk_batch *b)
+/* The shortest deadline and spin of all. Nothing starts yet: a communicator whose turn has not come
+ * must not keep the others waiting, for the call before it may need them to get on. */
+static void set_watch(struct hk_batch *b)
 {
 	b->watch = (struct hk_watch){.failed = batch_failed,
 				     .timeout_ns = INT64_MAX,
 				     .spin_ns = INT64_MAX,
 				     .endpoints = b->endpoints};
 	for (unsigned i = 0; i < b->ntracks; i++) {
-		struct track *t = &b->tracks[i];
-		const struct hk_watch *own = &t->comm->watch.watch;
-		int err;
+		const struct hk_watch *own = &b->tracks[i].comm->watch.watch;
 
-		hk_comm_await_ticket(t->comm, t->ticket);
-		err = hk_comm_check(t->comm);
-		if (!err && t->np2p)
-			err = start_p2p(t);
-		if (!err)
-			err = start_next(t);
-		if (err)
-			fail(b, t, err);
 		if (own->timeout_ns < b->watch.timeout_ns)
 			b->watch.timeout_ns = own->timeout_ns;
 		if (own->spin_ns < b->watch.spin_ns)
@@ -378,11 +403,14 @@ static int run(struct hk_batch *b)
 	static const struct hk_drive_ops ops = {poll_batch, batch_expired};
 
 	b->drive = (struct hk_drive){&ops, &b->watch};
-	start_all(b);
+	set_watch(b);
 	hk_drive_run(&b->drive, &b->stats);
-	for (unsigned i = 0; i < b->ntracks; i++)
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		/* One that failed may not have had its turn. */
+		hk_comm_await_ticket(b->tracks[i].comm, b->tracks[i].ticket);
 		atomic_store_explicit(&b->tracks[i].comm->finished, b->tracks[i].ticket + 1,
 				      memory_order_release);
+	}
 	if (b->err)
 		hk_set_last_error(b->error);
 	return b->err;

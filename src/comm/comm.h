@@ -22,7 +22,7 @@
 #include "types.h"
 
 #define HK_MAX_TRANSPORTS 8
-#define HK_MAX_CHANNELS	  33 /* between two ranks; algorithms may use more than config.channels */
+#define HK_COLL_CHANNELS  32 /* of collectives: algorithms use up to twice config.channels */
 #define HK_MAX_REDOPS	  64
 #define HK_MAX_REGIONS	  1024
 #define HK_NBUCKETS	  65 /* sizes by power of two */
@@ -119,7 +119,8 @@ struct hk_p2p_plan {
 
 #define HK_MAX_P2P_PLANS 256
 /* Point-to-point has a channel of its own, so that it does not disturb collectives. */
-#define HK_P2P_CHANNEL (HK_MAX_CHANNELS - 1)
+#define HK_P2P_CHANNEL	HK_COLL_CHANNELS
+#define HK_MAX_CHANNELS (HK_COLL_CHANNELS + 1) /* between two ranks */
 
 struct hk_comm_watch {
 	struct hk_watch watch;
@@ -369,6 +370,11 @@ void hk_stream_enqueue_batch(hocketStream_t *streams, unsigned nstreams, struct 
 int hk_stream_check(hocketStream_t stream);
 /* Waits until all calls of c with earlier tickets have run. */
 void hk_comm_await_ticket(struct hk_comm *c, uint64_t ticket);
+/* Whether they have. */
+static inline bool hk_comm_is_turn(struct hk_comm *c, uint64_t ticket)
+{
+	return atomic_load_explicit(&c->finished, memory_order_acquire) == ticket;
+}
 /* Waits until every queued call of c has run. */
 void hk_comm_quiesce(struct hk_comm *c);
 /* Whether there are queued calls of c that have not run. */

@@ -23,7 +23,7 @@ struct item {
 /* A communicator that is being made, and where its user wants it. */
 struct making {
 	struct hk_make *make;
-	hocketComm_t *place;
+	hocketComm_t comm, *place;
 };
 
 struct group {
@@ -44,9 +44,8 @@ static void drop_makings(struct group *g)
 {
 	for (unsigned i = 0; i < g->nmakings; i++) {
 		hk_make_let_go(g->makings[i].make);
-		if (*g->makings[i].place)
-			hocketCommAbort(*g->makings[i].place);
-		*g->makings[i].place = NULL;
+		if (g->makings[i].comm)
+			hocketCommAbort(g->makings[i].comm);
 	}
 	g->nmakings = 0;
 }
@@ -58,7 +57,7 @@ static void group_free(void *p)
 
 	for (unsigned i = 0; i < g->n; i++)
 		hk_request_free(&g->items[i].req);
-	drop_makings(g);
+	drop_makings(g); /* their places may have been the thread's own */
 	free(g->items);
 	free(g->makings);
 	free(g);
@@ -149,7 +148,7 @@ int hk_group_make(const struct hk_make_how *how, hocketComm_t *comm)
 		hk_group_refuse(err);
 		return err;
 	}
-	*comm = handle;
+	*comm = more->comm = handle;
 	more->place = comm;
 	g->nmakings++;
 	return 0;
@@ -263,9 +262,13 @@ static int run(struct group *g)
 	for (unsigned i = 0; !err && i < g->n; i++)
 		if (g->items[i].batch == i)
 			err = fill(g, i, &batches[i]);
-	for (unsigned i = 0; !err && i < g->n; i++)
+	for (unsigned i = 0; !err && i < g->n; i++) {
 		if (batches[i])
 			err = hk_batch_check(batches[i]);
+		/* It was one at the call. */
+		if (!err && g->items[i].stream)
+			err = hk_stream_check(g->items[i].stream);
+	}
 	for (unsigned i = 0; i < g->n && batches; i++) {
 		unsigned n;
 
@@ -307,6 +310,8 @@ hocketResult_t hocketGroupEnd(void)
 		return hocketSuccess;
 	err = g->err;
 	if (err) {
+		for (unsigned i = 0; i < g->nmakings; i++)
+			*g->makings[i].place = NULL;
 		drop_makings(g);
 		hk_set_last_error(g->error);
 	} else {

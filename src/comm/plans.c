@@ -260,7 +260,7 @@ static int enter(struct hk_comm *c, const struct hk_request *req, struct hk_plan
 /* The given schedule for a call, unless an algorithm is forced. */
 static unsigned given_for(struct hk_comm *c, const struct hk_request *req)
 {
-	if (req->varied || req->coll == HK_BARRIER || *c->config.algorithms)
+	if (req->varied || *c->config.algorithms)
 		return 0;
 	return hk_comm_given_for(c, req->coll, req->root, req->block);
 }

@@ -39,21 +39,28 @@ static bool alias_of(const struct hk_comm *c, const struct hk_problem *p, uint32
 	return alias >= 0;
 }
 
-static int missing(const struct hk_request *req)
+static int missing(const struct hk_request *req, bool in)
 {
 	return hk_fail_quiet(EINVAL, "%s: %s is NULL and count is not 0", hk_coll_name(req->coll),
-			     req->in ? "recvbuff" : "sendbuff");
+			     in ? "sendbuff" : "recvbuff");
 }
 
-/* Two ranges of bytes, either in place (then these blocks start at the same place) or apart. */
-static int check_overlap(struct hk_request *req, bool has_alias, uintptr_t in, size_t in_bytes,
-			 size_t in_at, uintptr_t out, size_t out_bytes, size_t out_at)
+/* Addresses from `from` up to `to`. */
+struct range {
+	uintptr_t from, to;
+};
+
+/* Two buffers, either in place or apart. */
+static int check_overlap(struct hk_request *req, bool inplace, struct range in, struct range out)
 {
-	req->inplace = has_alias && in + in_at == out + out_at;
-	if (req->inplace && req->coll == HK_ALL_TO_ALL)
+	req->inplace = false;
+	if (in.from >= out.to || out.from >= in.to)
+		return 0;
+	if (req->coll == HK_ALL_TO_ALL)
 		return hk_fail_quiet(EINVAL, "all_to_all can't be done in place: recvbuff must be "
 					     "other memory than sendbuff");
-	if (req->inplace || in >= out + out_bytes || out >= in + in_bytes)
+	req->inplace = inplace;
+	if (inplace)
 		return 0;
 	return hk_fail_quiet(EINVAL,
 			     "%s: sendbuff and recvbuff overlap without being in place (see "
@@ -66,9 +73,10 @@ static int check_buffers(const struct hk_comm *c, struct hk_request *req)
 	struct hk_problem p = problem_of(c, req);
 	uint32_t nin = hk_coll_blocks(&p, c->rank, HK_IN),
 		 nout = hk_coll_blocks(&p, c->rank, HK_OUT);
+	uintptr_t from = (uintptr_t)req->in, to = (uintptr_t)req->out;
 	uint32_t in = 0, out = 0;
 	size_t all;
-	bool has_alias;
+	bool inplace;
 
 	if (__builtin_mul_overflow(req->count, hk_type_size((enum hk_type)req->type),
 				   &req->block) ||
@@ -78,12 +86,12 @@ static int check_buffers(const struct hk_comm *c, struct hk_request *req)
 	if (req->empty)
 		return 0;
 	if ((nin && !req->in) || (nout && !req->out))
-		return missing(req);
+		return missing(req, nin && !req->in);
 	if (!nin || !nout)
 		return 0;
-	has_alias = alias_of(c, &p, &in, &out);
-	return check_overlap(req, has_alias, (uintptr_t)req->in, nin * req->block, in * req->block,
-			     (uintptr_t)req->out, nout * req->block, out * req->block);
+	inplace = alias_of(c, &p, &in, &out) && from + in * req->block == to + out * req->block;
+	return check_overlap(req, inplace, (struct range){from, from + nin * req->block},
+			     (struct range){to, to + nout * req->block});
 }
 
 /* --- tables of v-variants --- */
@@ -130,24 +138,37 @@ static int take_tables(struct hk_comm *c, struct hk_request *req, bool keep)
 	return 0;
 }
 
-/* The blocks of one buffer; *end is how far they reach, in elements. */
-static int lay_blocks(const struct hk_comm *c, const struct hk_request *req,
-		      const struct hk_vector *v, const void *base, uint32_t n,
-		      struct hk_block *blocks, size_t *end)
+/* The blocks of one buffer; *range is where they are. Blocks of no elements are nowhere: their
+ * displacements do not matter. */
+static int lay_blocks(const struct hk_request *req, const struct hk_vector *v, const void *base,
+		      uint32_t n, struct hk_block *blocks, struct range *range)
 {
 	size_t esize = hk_type_size((enum hk_type)req->type), next = 0, bytes;
+	uintptr_t start = (uintptr_t)base;
 
-	*end = 0;
+	*range = (struct range){UINTPTR_MAX, 0};
 	for (uint32_t i = 0; i < n; i++) {
 		size_t count = v->counts ? v->counts[i] : req->count, stop;
 		size_t at = v->displs ? v->displs[i] : next;
 
+		blocks[i] = (struct hk_block){(void *)start, 0};
+		if (!count)
+			continue;
+		if (!base)
+			return missing(req, v == &req->in_vector);
 		if (__builtin_add_overflow(at, count, &stop) ||
 		    __builtin_mul_overflow(stop, esize, &bytes) || bytes > PTRDIFF_MAX)
-			return too_large(c, req);
-		blocks[i] = (struct hk_block){(uint8_t *)(uintptr_t)base + at * esize, count};
+			return hk_fail_quiet(EOVERFLOW,
+					     "%s: block %u, %zu of %s at displacement %zu, ends "
+					     "beyond all memory",
+					     hk_coll_name(req->coll), i, count,
+					     hk_type_name((enum hk_type)req->type), at);
+		blocks[i] = (struct hk_block){(void *)(start + at * esize), count};
 		next = stop;
-		*end = count && stop > *end ? stop : *end;
+		if (start + at * esize < range->from)
+			range->from = start + at * esize;
+		if (start + bytes > range->to)
+			range->to = start + bytes;
 	}
 	return 0;
 }
@@ -156,7 +177,7 @@ static int lay_blocks(const struct hk_comm *c, const struct hk_request *req,
 static int known_counts(struct hk_comm *c, struct hk_request *req)
 {
 	const struct hk_vector *v = req->in_vector.counts ? &req->in_vector : &req->out_vector;
-	size_t total = 0, mine = v->counts[c->rank];
+	size_t total = 0;
 
 	for (int i = 0; i < c->nranks; i++) {
 		req->tables->counts[i] = v->counts[i];
@@ -164,10 +185,7 @@ static int known_counts(struct hk_comm *c, struct hk_request *req)
 			return too_large(c, req);
 	}
 	if (req->in_vector.counts)
-		req->count = mine;
-	else if (req->count != mine)
-		return hk_fail_quiet(EINVAL, "%s: sendcount is %zu, but recvcounts[%d] is %zu",
-				     hk_coll_name(req->coll), req->count, c->rank, mine);
+		req->count = v->counts[c->rank];
 	req->empty = !total;
 	/* For the choice, and alike on all ranks. */
 	req->block = total / (size_t)c->nranks * hk_type_size((enum hk_type)req->type);
@@ -183,13 +201,36 @@ static bool has_vector(const struct hk_problem *p, int rank, enum hk_buf buf)
 	return hk_coll_blocks(&more, rank, buf) > 1;
 }
 
+/* What this rank sends to itself it must expect from itself. Of the others it can't know. */
+static int check_own(const struct hk_comm *c, const struct hk_request *req)
+{
+	const struct hk_vector *in = &req->in_vector, *out = &req->out_vector;
+	size_t gives = in->counts ? in->counts[c->rank] : req->count;
+	size_t takes = out->counts ? out->counts[c->rank] : req->count;
+
+	if (gives == takes)
+		return 0;
+	return hk_fail_quiet(EINVAL,
+			     "%s: rank %d sends %zu elements to itself, but expects %zu: the "
+			     "counts of its own block must be equal",
+			     hk_coll_name(req->coll), c->rank, gives, takes);
+}
+
+/* Whether the blocks are in place: then these two start at the same place. */
+static bool blocks_alias(const struct hk_comm *c, const struct hk_request *req,
+			 const struct hk_problem *p)
+{
+	uint32_t in = 0, out = 0;
+
+	return alias_of(c, p, &in, &out) && req->tables->in[in].at == req->tables->out[out].at;
+}
+
 static int check_vectors(struct hk_comm *c, struct hk_request *req, bool keep)
 {
 	struct hk_problem p = problem_of(c, req);
 	uint32_t nin = hk_coll_blocks(&p, c->rank, HK_IN),
 		 nout = hk_coll_blocks(&p, c->rank, HK_OUT);
-	size_t esize = hk_type_size((enum hk_type)req->type), in_end = 0, out_end = 0;
-	uint32_t in = 0, out = 0;
+	struct range in = {0}, out = {0};
 	int err;
 
 	if ((has_vector(&p, c->rank, HK_IN) && !req->in_vector.counts) ||
@@ -199,21 +240,15 @@ static int check_vectors(struct hk_comm *c, struct hk_request *req, bool keep)
 	err = take_tables(c, req, keep);
 	if (!err && hk_coll_sizes_known(req->coll))
 		err = known_counts(c, req);
+	if (!err && nin && nout)
+		err = check_own(c, req);
 	if (!err)
-		err = lay_blocks(c, req, &req->in_vector, req->in, nin, req->tables->in, &in_end);
+		err = lay_blocks(req, &req->in_vector, req->in, nin, req->tables->in, &in);
 	if (!err)
-		err = lay_blocks(c, req, &req->out_vector, req->out, nout, req->tables->out,
-				 &out_end);
-	if (err || req->empty)
+		err = lay_blocks(req, &req->out_vector, req->out, nout, req->tables->out, &out);
+	if (err || req->empty || in.from >= in.to || out.from >= out.to)
 		return err;
-	if ((in_end && !req->in) || (out_end && !req->out))
-		return missing(req);
-	if (!in_end || !out_end || !alias_of(c, &p, &in, &out))
-		return 0;
-	return check_overlap(req, true, (uintptr_t)req->in, in_end * esize,
-			     (size_t)((uint8_t *)req->tables->in[in].at - (const uint8_t *)req->in),
-			     (uintptr_t)req->out, out_end * esize,
-			     (size_t)((uint8_t *)req->tables->out[out].at - (uint8_t *)req->out));
+	return check_overlap(req, blocks_alias(c, req, &p), in, out);
 }
 
 /* --- all of it --- */

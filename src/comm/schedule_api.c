@@ -160,14 +160,20 @@ hocketResult_t hocketScheduleDestroy(hocketSchedule_t schedule)
 
 /* --- building --- */
 
+/* Keeps the first failure, with its sentence. */
+static void remember(struct hocketSchedule *h, int err)
+{
+	if (h->err)
+		return;
+	h->err = err;
+	strncpy(h->error, hk_last_error(), sizeof(h->error) - 1);
+}
+
 static int refuse(hocketSchedule_t h, const char *fmt, int a, int b)
 {
 	int err = hk_fail_quiet(EINVAL, fmt, a, b);
 
-	if (!h->err) {
-		h->err = err;
-		strncpy(h->error, hk_last_error(), sizeof(h->error) - 1);
-	}
+	remember(h, err);
 	return err;
 }
 
@@ -212,8 +218,8 @@ int hocketScheduleLane(hocketSchedule_t schedule, int rank, int channel)
 {
 	struct hk_builder *b = builder_of(schedule, rank, channel, 0);
 
-	if (b && channel >= HK_P2P_CHANNEL) {
-		refuse(schedule, "rank %d: channels go from 0 to %d", rank, HK_P2P_CHANNEL - 1);
+	if (b && channel >= HK_COLL_CHANNELS) {
+		refuse(schedule, "rank %d: channels go from 0 to %d", rank, HK_COLL_CHANNELS - 1);
 		return -1;
 	}
 	return b ? (int)hk_build_lane(b, (uint32_t)channel) : -1;
@@ -295,28 +301,23 @@ hocketResult_t hocketScheduleSizeOf(hocketSchedule_t schedule, int rank, int lan
 /* The programs, fused. After a failure the handle is only good for being destroyed. */
 static int finish(struct hocketSchedule *h)
 {
-	int err = h->err;
-
 	for (int i = 0; h->building && i < h->s->n; i++) {
 		struct hk_program *prog = NULL;
-		int rc = h->builders[i] ? hk_build_finish(h->builders[i], &prog) : 0;
+		int err = h->builders[i] ? hk_build_finish(h->builders[i], &prog) : 0;
 
 		h->builders[i] = NULL;
-		if (!rc && prog)
-			rc = hk_fuse(&h->s->problem, prog);
+		if (!err && prog)
+			err = hk_fuse(&h->s->problem, prog);
 		h->s->programs[i] = prog;
-		err = err ? err : rc;
+		if (err)
+			remember(h, err);
 	}
 	h->building = false;
-	if (err && !h->err) {
-		h->err = err;
-		strncpy(h->error, hk_last_error(), sizeof(h->error) - 1);
-	}
-	if (err)
-		hk_set_last_error(h->error); /* the first */
+	if (h->err)
+		hk_set_last_error(h->error);
 	else
 		h->s->problem.channels = hk_schedule_channels(h->s);
-	return err;
+	return h->err;
 }
 
 int hk_schedule_of(hocketSchedule_t schedule, struct hk_schedule **s)

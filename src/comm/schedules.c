@@ -79,6 +79,9 @@ static uint64_t hash_schedule(const struct hk_schedule *s, uint64_t min_bytes, u
 	for (int i = 0; i < s->n; i++) {
 		const struct hk_program *prog = s->programs[i];
 
+		h = hash_bytes(h, &prog->period, sizeof(prog->period));
+		h = hash_bytes(h, &prog->message_chunks, sizeof(prog->message_chunks));
+		h = hash_bytes(h, &prog->serial, sizeof(prog->serial));
 		h = hash_bytes(h, prog->nchunks, sizeof(prog->nchunks));
 		h = hash_bytes(h, prog->lanes, prog->nlanes * sizeof(*prog->lanes));
 		h = hash_bytes(h, prog->steps, prog->nsteps * sizeof(*prog->steps));
@@ -114,7 +117,7 @@ static const char *obstacle(const struct hk_comm *c, const struct hk_schedule *s
 {
 	if (s->n != s->problem.nranks)
 		return "it has switches";
-	if (hk_schedule_channels(s) > HK_P2P_CHANNEL)
+	if (hk_schedule_channels(s) > HK_COLL_CHANNELS)
 		return "it has too many channels";
 	if (s->programs[0]->message_chunks > c->config.slot_bytes / sizeof(uint64_t))
 		return "its messages have more chunks than a slot has room for (HOCKET_SLOT_BYTES)";
@@ -157,6 +160,8 @@ unsigned hk_comm_given_for(struct hk_comm *c, enum hk_coll coll, int root, uint6
 	struct hk_problem p = {.coll = coll, .nranks = c->nranks};
 	uint64_t bytes = hk_schedule_bytes(&p, block);
 
+	if (coll == HK_BARRIER) /* it has no size */
+		return 0;
 	for (unsigned i = c->ngiven; i > 0; i--) {
 		struct hk_given *g = &c->given[i - 1];
 		const struct hk_problem *its = &g->schedule->problem;
@@ -244,7 +249,8 @@ static int copy_of(const struct hk_schedule *s, struct hk_schedule **copy)
 	return err;
 }
 
-/* Whether all ranks have been given the same. */
+/* Whether all ranks have been given the same. hash 0: this one has nothing that it could use, and
+ * takes part so that the others need not wait for it in vain. */
 static int compare(struct hk_comm *c, uint64_t hash)
 {
 	uint64_t *hashes = calloc((size_t)c->nranks, sizeof(*hashes));
@@ -257,34 +263,60 @@ static int compare(struct hk_comm *c, uint64_t hash)
 	for (int i = 0; !err && i < c->nranks; i++)
 		if (hashes[i] != hash && other < 0)
 			other = i;
+	if (!err && other >= 0)
+		err = hk_fail_quiet(HK_EUSAGE, "hocketCommUseSchedule: rank %d gives %s rank %d",
+				    other,
+				    hashes[other] ? "another schedule or other sizes than"
+						  : "nothing that it could use, unlike",
+				    c->rank);
 	free(hashes);
-	if (err || other < 0)
+	return err;
+}
+
+/* The schedule, if it can be used here as far as this rank can tell without a proof. */
+static int find_usable(const struct hk_comm *c, hocketSchedule_t schedule, struct hk_schedule **s)
+{
+	struct hk_schedule *found = NULL;
+	int err = hk_schedule_of(schedule, &found);
+
+	if (err)
 		return err;
-	return hk_fail_quiet(HK_EUSAGE,
-			     "hocketCommUseSchedule: rank %d gives another schedule or other sizes "
-			     "than rank %d",
-			     other, c->rank);
+	if (found->problem.nranks != c->nranks)
+		return hk_fail_quiet(EINVAL, "the schedule %s is for %d ranks, not for %d",
+				     found->name, found->problem.nranks, c->nranks);
+	if (obstacle(c, found))
+		return hk_fail_quiet(EINVAL, "the schedule %s can't run here: %s", found->name,
+				     obstacle(c, found));
+	*s = found;
+	return 0;
+}
+
+static int agree(struct hk_comm *c, hocketSchedule_t schedule, uint64_t min_bytes,
+		 uint64_t max_bytes, struct hk_schedule **s)
+{
+	int own = find_usable(c, schedule, s), err;
+	char text[512] = "";
+
+	strncpy(text, hk_last_error(), sizeof(text) - 1);
+	err = compare(c, own ? 0 : hash_schedule(*s, min_bytes, max_bytes) | 1);
+	if (!own)
+		return err;
+	hk_set_last_error(text);
+	return own;
 }
 
 static int use(struct hk_comm *c, hocketSchedule_t schedule, uint64_t min_bytes, uint64_t max_bytes)
 {
 	struct hk_schedule *s = NULL, *copy = NULL;
 	struct hk_report report;
-	int err = hk_schedule_of(schedule, &s);
+	int err;
 
-	if (err)
-		return err;
 	hk_comm_quiesce(c);
 	err = hk_comm_check(c);
-	if (err)
-		return err;
-	if (s->problem.nranks != c->nranks)
-		return hk_fail_quiet(EINVAL, "the schedule %s is for %d ranks, not for %d", s->name,
-				     s->problem.nranks, c->nranks);
-	if (obstacle(c, s))
-		return hk_fail_quiet(EINVAL, "the schedule %s can't run here: %s", s->name,
-				     obstacle(c, s));
-	err = compare(c, hash_schedule(s, min_bytes, max_bytes));
+	if (!err && c->finalized)
+		err = hk_fail_quiet(HK_EUSAGE, "hocketCommUseSchedule on a finalized communicator");
+	if (!err)
+		err = agree(c, schedule, min_bytes, max_bytes, &s);
 	if (err)
 		return err;
 	if (!right(c, s, true, &report) && !right(c, s, false, &report))

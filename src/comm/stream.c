@@ -86,7 +86,7 @@ void hk_comm_await_ticket(struct hk_comm *c, uint64_t ticket)
 {
 	unsigned spins = 0;
 
-	while (atomic_load_explicit(&c->finished, memory_order_acquire) != ticket)
+	while (!hk_comm_is_turn(c, ticket))
 		pause_briefly(&spins);
 }
 
@@ -172,19 +172,46 @@ int hk_stream_check(hocketStream_t stream)
 	return lookup(stream) ? 0 : -EINVAL;
 }
 
+static int by_address(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t) * (const hocketStream_t *)a;
+	uintptr_t y = (uintptr_t) * (const hocketStream_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Locks all streams once all of them have room. */
+static void lock_all_with_room(hocketStream_t *streams, unsigned n)
+{
+	unsigned locked = 0;
+
+	while (locked < n) {
+		struct hocketStream *s = streams[locked];
+
+		pthread_mutex_lock(&s->lock);
+		if (s->tail - s->head < QUEUE) {
+			locked++;
+			continue;
+		}
+		/* Whoever else wants to must get at the others while this waits. */
+		while (locked > 0)
+			pthread_mutex_unlock(&streams[--locked]->lock);
+		while (s->tail - s->head >= QUEUE)
+			pthread_cond_wait(&s->changed, &s->lock);
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+/* To all streams at one moment: a call that came in between would be before the batch on one stream
+ * and the next call on its communicator, which waits for it, behind the batch on another, or the
+ * other way round, and no stream could go on. */
 void hk_stream_enqueue_batch(hocketStream_t *streams, unsigned nstreams, struct hk_batch *batch)
 {
-	/* Two batches must be in the same order on all streams that they share, or each would wait
-	 * for the other. */
-	static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
-
-	pthread_mutex_lock(&order);
 	hk_batch_expect(batch, nstreams);
-	for (unsigned i = 0; i < nstreams; i++) {
-		lock_with_room(streams[i]);
+	qsort(streams, nstreams, sizeof(hocketStream_t), by_address);
+	lock_all_with_room(streams, nstreams);
+	for (unsigned i = 0; i < nstreams; i++)
 		append(streams[i], (struct queued){.batch = batch});
-	}
-	pthread_mutex_unlock(&order);
 }
 
 static int create(struct hocketStream *s)

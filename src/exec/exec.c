@@ -218,8 +218,8 @@ static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_
 }
 
 static int __attribute__((cold, noinline))
-mismatch(const struct hk_plan *plan, const struct plan_step *st, uint32_t mark, uint32_t bytes,
-	 size_t expected);
+mismatch(const struct hk_plan *plan, const struct plan_step *st, uint32_t tile, uint32_t mark,
+	 uint32_t bytes, size_t expected);
 
 static inline bool deps_passed(const struct plan_step *st, uint32_t tile)
 {
@@ -359,7 +359,7 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 	bytes = step_elems(plan, st, tile) * plan->esize;
 	own = mark_of(plan, st);
 	if ((st->does & HK_DOES_RECV) && (mark != own || got != bytes))
-		return mismatch(plan, st, mark, got, bytes);
+		return mismatch(plan, st, tile, mark, got, bytes);
 	if (st->does & HK_DOES_SEND) {
 		r = take_slot(plan, st, tile, bytes, &slot, &lent);
 		if (r <= 0)
@@ -507,21 +507,43 @@ static void describe_mark(uint32_t mark, char *text, size_t bytes)
 			 hk_type_name(type), ops[op]);
 }
 
-static int mismatch(const struct hk_plan *plan, const struct plan_step *st, uint32_t mark,
-		    uint32_t bytes, size_t expected)
+/* A send that is longer or shorter than its receive. How long it is as a whole is known if its last
+ * message is here: one that is not as long as messages can be. */
+static int mismatch_p2p(const struct hk_plan *plan, const struct plan_step *st, uint32_t tile,
+			uint32_t bytes)
 {
-	char theirs[96], ours[96];
+	size_t most = plan->tile_elems * plan->esize, sent = tile * most + bytes;
 
+	return hk_fail(HK_EMISMATCH,
+		       "rank %d sends %s%zu bytes, where rank %d receives %zu bytes from it; a "
+		       "rank's k-th send to another must be as long as the other's k-th receive "
+		       "from it",
+		       st->recv->peer,
+		       bytes < most ? "" : "another number of bytes than it should, at least ",
+		       sent, plan->prog->rank, plan->chunks[HK_OUT][st->dst].length * plan->esize);
+}
+
+static int mismatch(const struct hk_plan *plan, const struct plan_step *st, uint32_t tile,
+		    uint32_t mark, uint32_t bytes, size_t expected)
+{
+	bool other = (mark ^ mark_of(plan, st)) & MARK_COUNT_MASK;
+	char theirs[96], ours[96], count[64] = "";
+
+	if (plan->by_steps && mark >> 28 == HK_POINT_TO_POINT)
+		return mismatch_p2p(plan, st, tile, bytes);
 	describe_mark(mark, theirs, sizeof(theirs));
 	describe_mark(plan->call.mark, ours, sizeof(ours));
-	return hk_fail(
-		HK_EMISMATCH,
-		"rank %d called %s with %s count, in a message of %u bytes, where this rank "
-		"expects %s, count %zu, %zu bytes; all ranks must make the same calls in the "
-		"same order (numbers count modulo 256)",
-		st->recv->peer, theirs,
-		(mark ^ mark_of(plan, st)) & MARK_COUNT_MASK ? "another" : "the same", bytes, ours,
-		plan->call.count, expected);
+	if (!plan->varied)
+		snprintf(count, sizeof(count), ", count %zu", plan->call.count);
+	return hk_fail(HK_EMISMATCH,
+		       "rank %d called %s with %s count, in a message of %u bytes, where this rank "
+		       "expects %s%s, %zu bytes; all ranks must make the same calls in the same "
+		       "order (numbers count modulo 256)",
+		       st->recv->peer, theirs,
+		       other	      ? "another"
+		       : plan->varied ? "perhaps another"
+				      : "the same",
+		       bytes, ours, count, expected);
 }
 
 void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)

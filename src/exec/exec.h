@@ -77,6 +77,7 @@ struct hk_watch {
 	int64_t spin_ns;    /* spins this long before it yields */
 	struct hk_endpoint **endpoints;
 	unsigned nendpoints;
+	bool unseen; /* it also waits for something that no endpoint tells of */
 };
 
 /* Counters of what a run did, for tests and reports. */

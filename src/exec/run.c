@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <time.h>
 
 #include "clock.h"
 #include "error.h"
@@ -18,7 +19,7 @@
 #define YIELD_NS	2000000	   /* yields this long before it sleeps */
 #define SLEEP_NS	20000000   /* and looks up at least this often */
 #define STOPPED_NS	1000000000 /* no look at the clock for this long: we were stopped */
-#define MIXED_SLEEP_NS	200000	   /* when more than one transport might wake us */
+#define MIXED_SLEEP_NS	200000	   /* when something else than one transport might end the wait */
 
 struct plan_drive {
 	struct hk_drive drive;
@@ -39,6 +40,8 @@ int hk_plan_expired(const struct hk_plan *plan, const struct hk_watch *w)
 static int sleep_on(struct hk_drive *d, bool *moved)
 {
 	struct hk_watch *w = d->watch;
+	int64_t most = w->nendpoints != 1 || w->unseen ? MIXED_SLEEP_NS : SLEEP_NS;
+	struct timespec nap = {0, MIXED_SLEEP_NS};
 	int r;
 
 	for (unsigned i = 0; i < w->nendpoints; i++)
@@ -47,8 +50,9 @@ static int sleep_on(struct hk_drive *d, bool *moved)
 	if (r || *moved)
 		return r;
 	for (unsigned i = 0; i < w->nendpoints; i++)
-		w->endpoints[i]->transport->wait(w->endpoints[i],
-						 w->nendpoints > 1 ? MIXED_SLEEP_NS : SLEEP_NS);
+		w->endpoints[i]->transport->wait(w->endpoints[i], most);
+	if (!w->nendpoints)
+		nanosleep(&nap, NULL);
 	return 0;
 }
 
@@ -85,7 +89,7 @@ static int wait_long(struct hk_drive *d, struct hk_exec_stats *stats)
 			}
 			continue;
 		}
-		if (waited < w->spin_ns + YIELD_NS || !w->nendpoints) {
+		if (waited < w->spin_ns + YIELD_NS || (!w->nendpoints && !w->unseen)) {
 			stats->yields++;
 			sched_yield();
 			r = d->ops->poll(d, &moved);

@@ -292,7 +292,74 @@ static void run_varied_stream(struct rank *r)
 	OK(hocketCommDestroy(comm));
 }
 
+/* Tables that are odd but right, and some that are wrong. */
+static void run_tables(struct rank *r)
+{
+	hocketComm_t comm = e2e_init(r, NULL);
+	size_t n = (size_t)r->nranks, me = (size_t)r->rank, sizes[16], displs[16], more[16];
+	int64_t *all = calloc(4 * n + 2, sizeof(*all));
+
+	CHECK(all);
+	/* One allocation for both, told apart by the displacements alone. */
+	for (size_t i = 0; i < n; i++) {
+		sizes[i] = 2;
+		displs[i] = 2 * i;
+		more[i] = 2 * n + 2 * i;
+	}
+	for (size_t i = 0; i < 2 * n; i++)
+		all[i] = value(r->rank, i);
+	OK(hocketAlltoAllV(all, sizes, displs, all, sizes, more, hocketInt64, WHERE));
+	for (size_t i = 0; i < 2 * n; i++)
+		CHECK(all[2 * n + i] == value((int)(i / 2), 2 * me + i % 2));
+	CHECK(hocketAlltoAllV(all, sizes, displs, all, sizes, displs, hocketInt64, WHERE) ==
+	      hocketInvalidArgument);
+
+	/* Blocks of nothing: wherever they are said to be, and whether there is memory or not. */
+	for (size_t i = 0; i < n; i++) {
+		more[i] = i == 1 ? 3 : 0;
+		displs[i] = i == 1 ? 5 : SIZE_MAX - i;
+	}
+	OK(hocketAllGatherV(me == 1 ? all : NULL, more[me], all + 8, more, displs, hocketInt64,
+			    WHERE));
+	for (size_t i = 0; i < 3 && n > 1; i++)
+		CHECK(all[13 + i] == value(1, i));
+	memset(more, 0, sizeof(more));
+	OK(hocketAllGatherV(NULL, 0, NULL, more, displs, hocketInt64, WHERE));
+	OK(hocketReduceScatterV(NULL, more, displs, NULL, hocketInt64, hocketAvg, WHERE));
+	OK(hocketAlltoAllV(NULL, more, displs, NULL, more, displs, hocketInt64, WHERE));
+	OK(hocketGatherV(NULL, 0, NULL, more, displs, hocketInt64, 0, WHERE));
+	OK(hocketScatterV(NULL, more, displs, NULL, 0, hocketInt64, 0, WHERE));
+
+	/* What a rank sends to itself and what it expects from itself differ: no memory is touched
+	 * past either block. */
+	memcpy(more, sizes, sizeof(more));
+	more[me] = 1;
+	CHECK(hocketAlltoAllV(all, sizes, NULL, all + 2 * n, more, NULL, hocketInt64, WHERE) ==
+	      hocketInvalidArgument);
+	CHECK(strstr(hocketGetLastError(NULL), "itself"));
+	CHECK(hocketAlltoAllV(all, more, NULL, all + 2 * n, sizes, NULL, hocketInt64, WHERE) ==
+	      hocketInvalidArgument);
+	CHECK(hocketGatherV(all, 1, all + 2, sizes, NULL, hocketInt64, r->rank, WHERE) ==
+	      hocketInvalidArgument);
+	CHECK(hocketScatterV(all + 2, sizes, NULL, all, 3, hocketInt64, r->rank, WHERE) ==
+	      hocketInvalidArgument);
+	CHECK(hocketAllGatherV(all, 1, all + 2, sizes, NULL, hocketInt64, WHERE) ==
+	      hocketInvalidArgument);
+	/* Sizes that no memory has. */
+	for (size_t i = 0; i < n; i++)
+		more[i] = SIZE_MAX / 8;
+	CHECK(hocketAllGatherV(all, more[me], all + 2, more, NULL, hocketInt64, WHERE) ==
+	      hocketInvalidArgument);
+	CHECK(hocketAllReduce(all, all, SIZE_MAX / 2, hocketInt64, hocketSum, WHERE) ==
+	      hocketInvalidArgument);
+	CHECK(hocketAllGather(all, all, SIZE_MAX / 8, hocketInt64, WHERE) == hocketInvalidArgument);
+	OK(hocketBarrier(WHERE));
+	free(all);
+	OK(hocketCommDestroy(comm));
+}
+
 static const struct scenario scenarios[] = {{"rooted", run_rooted},
+					    {"tables", run_tables},
 					    {"varied", run_varied},
 					    {"varied_stream", run_varied_stream},
 					    {NULL, NULL}};
@@ -319,6 +386,12 @@ static void test_varied(void **state)
 	over("tcp", "varied", 3);
 }
 
+static void test_tables(void **state)
+{
+	over(NULL, "tables", 1);
+	over(NULL, "tables", 4);
+}
+
 static void test_varied_stream(void **state)
 {
 	over(NULL, "varied_stream", 3);
@@ -330,6 +403,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_rooted),
 		cmocka_unit_test(test_varied),
 		cmocka_unit_test(test_varied_stream),
+		cmocka_unit_test(test_tables),
 	};
 
 	e2e_main(argc, argv, scenarios);

@@ -333,8 +333,8 @@ static void run_refused(struct rank *r)
 	OK(hocketCommDestroy(comm));
 }
 
-/* Different lengths are found out at the first message. */
-static void run_mismatch(struct rank *r)
+/* A receive of another length than its send. */
+static void mismatch(const struct rank *r, size_t sends, size_t receives, const char *says)
 {
 	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
 	int32_t *buf = space(BIG);
@@ -344,15 +344,88 @@ static void run_mismatch(struct rank *r)
 	config.timeoutMs = 5000;
 	comm = e2e_init(r, &config);
 	if (r->rank == 0) {
-		res = hocketSend(buf, BIG, hocketInt32, 1, comm, NULL);
+		res = hocketSend(buf, sends, hocketInt32, 1, comm, NULL);
 		CHECK(res == hocketSuccess || res == hocketInvalidUsage ||
 		      res == hocketRemoteError);
 	} else {
-		CHECK(hocketRecv(buf, BIG - 8192, hocketInt32, 0, comm, NULL) ==
-		      hocketInvalidUsage);
+		CHECK(hocketRecv(buf, receives, hocketInt32, 0, comm, NULL) == hocketInvalidUsage);
+		if (!strstr(hocketGetLastError(comm), says))
+			fprintf(stderr, "not '%s'\n", says);
+		CHECK(strstr(hocketGetLastError(comm), says));
 	}
 	OK(hocketCommAbort(comm));
 	free(buf);
+}
+
+/* Found out at the first message, which tells all if it is the last. */
+static void run_mismatch(struct rank *r)
+{
+	mismatch(r, BIG, BIG - 8192, "of bytes than it should, at least ");
+}
+
+static void run_mismatch_short(struct rank *r)
+{
+	mismatch(r, 3, 5, "rank 0 sends 12 bytes, where rank 1 receives 20 bytes from it");
+}
+
+/* With as many channels as there can be, and an algorithm that uses twice as many: messages are not
+ * in its way. */
+static void run_channels(struct rank *r)
+{
+	int32_t *in = space(BIG), *out = space(BIG), *sum = space(BIG);
+	int n = r->nranks, next = (r->rank + 1) % n, prev = (r->rank + n - 1) % n;
+	const char *name = "";
+	char host[16];
+	hocketComm_t comm;
+
+	snprintf(host, sizeof(host), "host%d", r->rank / 2);
+	setenv("HOCKET_HOST_ID", host, 1);
+	comm = e2e_init(r, NULL);
+	OK(hocketCommGetAlgorithm(comm, "all_reduce", BIG * sizeof(*in), &name, NULL));
+	CHECK(!strcmp(name, "hierarchical_all_reduce"));
+	for (int round = 0; round < 4; round++) {
+		fill(in, r->rank, next, BIG);
+		memset(out, 0, BIG * sizeof(*out));
+		OK(hocketGroupStart());
+		OK(hocketSend(in, BIG, hocketInt32, next, comm, NULL));
+		OK(hocketAllReduce(in, sum, BIG, hocketInt32, hocketSum, comm, NULL));
+		OK(hocketRecv(out, BIG, hocketInt32, prev, comm, NULL));
+		OK(hocketGroupEnd());
+		verify(out, prev, r->rank, BIG);
+	}
+	free(in);
+	free(out);
+	free(sum);
+	OK(hocketCommDestroy(comm));
+}
+
+/* More patterns of peers than the communicator keeps, each twice. */
+static void run_patterns(struct rank *r)
+{
+	hocketComm_t comm = e2e_init(r, NULL);
+	int peer = !r->rank;
+	int32_t in[9], out[9];
+
+	for (unsigned pattern = 0; pattern < 400; pattern++) {
+		unsigned bits = pattern / 2 % 200 + 256; /* which of 9 are sends; odd: self */
+
+		OK(hocketGroupStart());
+		for (unsigned i = 0; i < 9; i++) {
+			bool send = (bits >> i & 1) == (unsigned)r->rank % 2;
+
+			in[i] = (int32_t)(pattern * 100 + i);
+			out[i] = -1;
+			if (send)
+				OK(hocketSend(&in[i], 1, hocketInt32, peer, comm, NULL));
+			else
+				OK(hocketRecv(&out[i], 1, hocketInt32, peer, comm, NULL));
+		}
+		OK(hocketGroupEnd());
+		for (unsigned i = 0; i < 9; i++)
+			CHECK(((bits >> i & 1) == (unsigned)r->rank % 2) ? out[i] == -1
+									 : out[i] == in[i]);
+	}
+	OK(hocketCommDestroy(comm));
 }
 
 static const struct scenario scenarios[] = {{"ping_pong", run_ping_pong},
@@ -363,6 +436,9 @@ static const struct scenario scenarios[] = {{"ping_pong", run_ping_pong},
 					    {"make", run_make},
 					    {"refused", run_refused},
 					    {"mismatch", run_mismatch},
+					    {"mismatch_short", run_mismatch_short},
+					    {"channels", run_channels},
+					    {"patterns", run_patterns},
 					    {NULL, NULL}};
 
 static void over(const char *transports, const char *scenario, int n)
@@ -403,6 +479,7 @@ static void test_mix(void **state)
 static void test_one_thread(void **state)
 {
 	over(NULL, "one_thread", 1);
+	over("tcp", "one_thread", 1);
 }
 
 static void test_make(void **state)
@@ -418,6 +495,21 @@ static void test_refused(void **state)
 static void test_mismatch(void **state)
 {
 	over(NULL, "mismatch", 2);
+	over("tcp", "mismatch_short", 2);
+}
+
+static void test_channels(void **state)
+{
+	setenv("HOCKET_CHANNELS", "16", 1);
+	setenv("HOCKET_ALGO", "hierarchical_all_reduce", 1);
+	over(NULL, "channels", 4);
+	unsetenv("HOCKET_CHANNELS");
+	unsetenv("HOCKET_ALGO");
+}
+
+static void test_patterns(void **state)
+{
+	over(NULL, "patterns", 2);
 }
 
 int main(int argc, char **argv)
@@ -427,6 +519,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_uneven_groups), cmocka_unit_test(test_mix),
 		cmocka_unit_test(test_one_thread),    cmocka_unit_test(test_make),
 		cmocka_unit_test(test_refused),	      cmocka_unit_test(test_mismatch),
+		cmocka_unit_test(test_channels),      cmocka_unit_test(test_patterns),
 	};
 
 	e2e_main(argc, argv, scenarios);

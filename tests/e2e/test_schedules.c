@@ -75,6 +75,12 @@ static hocketSchedule_t star(const char *name, int n, bool early, bool wrong)
 	return s;
 }
 
+/* As if it had longer messages. */
+static void longer(hocketSchedule_t s)
+{
+	OK(hocketScheduleSetChunks(s, 1, 1, 2));
+}
+
 static void expect_algorithm(hocketComm_t comm, const char *coll, size_t bytes, const char *name)
 {
 	const char *got = "";
@@ -170,6 +176,15 @@ static void run_sizes(struct rank *r)
 	CHECK(strstr(hocketGetLastError(NULL), "another schedule"));
 	other = star("other", r->nranks + 1, false, false);
 	CHECK(hocketCommUseSchedule(comm, other, 0, 1) == hocketInvalidArgument);
+	/* A rank that can't is heard of by the others at once. */
+	CHECK(hocketCommUseSchedule(comm, r->rank == 1 ? other : a, 0, 1) ==
+	      (r->rank == 1 ? hocketInvalidArgument : hocketInvalidUsage));
+	CHECK(strstr(hocketGetLastError(NULL), r->rank == 1 ? "for 4 ranks" : "rank 1"));
+	/* Equal steps, but other lengths of messages: tiles would differ. */
+	OK(hocketScheduleDestroy(other));
+	other = star("a", r->nranks, false, false);
+	longer(other);
+	CHECK(hocketCommUseSchedule(comm, r->rank ? a : other, 100, 1000) == hocketInvalidUsage);
 	run_reduce(r, comm, 1000, false);
 	OK(hocketScheduleDestroy(a));
 	OK(hocketScheduleDestroy(b));
