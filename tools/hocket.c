@@ -12,6 +12,7 @@ const struct hk_command *const hk_commands[] = {
 	&hk_command_schedule,
 	&hk_command_explain_choice,
 	&hk_command_topo,
+	&hk_command_switch,
 	&hk_command_tune,
 	&hk_command_doctor,
 	&hk_command_version,
