@@ -133,7 +133,7 @@ static int next_command(struct server *v, struct hk_command *command)
 		err = v->commands->ops->peek(v->commands, &data, &bytes, &mark);
 	if (err < 0)
 		return err;
-	if (bytes != sizeof(*command) || mark != HK_COMMAND_CHANNEL)
+	if (!data || bytes != sizeof(*command) || mark != HK_COMMAND_CHANNEL)
 		return hk_fail(HK_EWIRE, "rank %d sent a command of %u bytes that makes no sense",
 			       v->commands->peer, bytes);
 	memcpy(command, data, sizeof(*command));
