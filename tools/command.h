@@ -18,6 +18,7 @@ extern const struct hk_command hk_command_schedule;
 extern const struct hk_command hk_command_topo;
 extern const struct hk_command hk_command_explain_choice;
 extern const struct hk_command hk_command_tune;
+extern const struct hk_command hk_command_switch;
 extern const struct hk_command hk_command_version;
 extern const struct hk_command hk_command_help;
 

@@ -8,9 +8,16 @@
 #include "command.h"
 
 const struct hk_command *const hk_commands[] = {
-	&hk_command_run,     &hk_command_schedule, &hk_command_explain_choice,
-	&hk_command_topo,    &hk_command_tune,	   &hk_command_doctor,
-	&hk_command_version, &hk_command_help,	   NULL,
+	&hk_command_run,
+	&hk_command_schedule,
+	&hk_command_explain_choice,
+	&hk_command_topo,
+	&hk_command_switch,
+	&hk_command_tune,
+	&hk_command_doctor,
+	&hk_command_version,
+	&hk_command_help,
+	NULL,
 };
 
 int hk_command_complain(const struct hk_command *c, const char *what, const char *value)

@@ -22,6 +22,7 @@ static const struct {
 	{HK_EAUTH, "authentication failed"},
 	{HK_EWIRE, "malformed message"},
 	{HK_EUSAGE, "invalid usage"},
+	{HK_ESWITCH, "a switch failed"},
 };
 
 const char *hk_code_name(int code)

@@ -29,6 +29,8 @@ enum hk_param_str {
 	HK_PARAM_TRANSPORTS, /* comma-separated transports allowed, in order of preference */
 	HK_PARAM_IFNAME,     /* interface name prefix for bootstrap addresses */
 	HK_PARAM_HOST_ID,    /* splits a host: processes share memory only if it is equal */
+	HK_PARAM_SWITCHES,   /* addresses of switches that reduce, comma-separated */
+	HK_PARAM_SWITCH_KEY, /* file with the secret that switches and ranks 0 share */
 	HK_PARAM_TOPO_FILE,  /* the cluster, in the topology's text format */
 	HK_PARAM_TOPO_XML,   /* the machine, as hwloc recorded it */
 	HK_PARAM_SCHEDULES,  /* directory of schedules to use */

@@ -202,7 +202,7 @@ int hk_batch_check(struct hk_batch *b)
 	}
 	if (err)
 		return err;
-	b->endpoints = calloc(b->ntracks * HK_MAX_TRANSPORTS, sizeof(struct hk_endpoint *));
+	b->endpoints = calloc(b->ntracks * 2 * HK_MAX_TRANSPORTS, sizeof(struct hk_endpoint *));
 	return b->endpoints ? 0 : hk_fail(ENOMEM, "no memory for a batch");
 }
 
@@ -213,16 +213,6 @@ void hk_batch_issue(struct hk_batch *b)
 }
 
 /* --- running --- */
-
-static void fail(struct hk_batch *b, struct track *t, int err)
-{
-	t->done = true;
-	hk_comm_fail(t->comm, err);
-	if (b->err)
-		return;
-	b->err = err;
-	strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
-}
 
 /* The endpoints that may wake the batch: those of all communicators whose turn has come. Those of
  * the others are still in use by an earlier call, in another thread. */
@@ -274,6 +264,26 @@ static int start_next(struct track *t)
 	if (!err && t->plan)
 		hk_plan_begin(t->plan, &t->call);
 	return err;
+}
+
+/* The track's failure, whatever it is, is the batch's if it is the first. Where a switch failed,
+ * the communicator is well and its other ranks go on to the next call, so the track does, too. */
+static void fail(struct hk_batch *b, struct track *t, int err)
+{
+	while (err) {
+		err = hk_comm_fail(t->comm, err);
+		if (!b->err) {
+			b->err = err;
+			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
+		}
+		if (err != -HK_ESWITCH) {
+			t->done = true;
+			return;
+		}
+		err = start_next(t);
+	}
+	collect_endpoints(b);
+	t->done = !t->p2p_plan && !t->plan;
 }
 
 /* Its turn has come. */

@@ -145,11 +145,12 @@ int hk_boot_parse_hello(const uint8_t *p, size_t n, struct hk_hello *h)
 	got.tag = (uint32_t)get(&p, 4);
 	got.timeout_ms = (uint32_t)get(&p, 4);
 	get_bytes(&p, got.nonce, sizeof(got.nonce));
-	if (got.purpose < HK_FOR_JOIN || got.purpose > HK_FOR_FETCH)
+	if (got.purpose < HK_FOR_JOIN || got.purpose > HK_FOR_SERVE)
 		return -HK_EWIRE;
 	if (got.nranks < 1 || got.nranks > HK_BOOT_MAX_RANKS || got.src >= got.nranks)
 		return -HK_EWIRE;
-	if (got.purpose == HK_FOR_JOIN ? got.dst != HK_BOOT_ROOT : got.dst >= got.nranks)
+	if (got.purpose == HK_FOR_JOIN || got.purpose == HK_FOR_SERVE ? got.dst != HK_BOOT_ROOT
+								      : got.dst >= got.nranks)
 		return -HK_EWIRE;
 	*h = got;
 	return 0;
@@ -168,7 +169,7 @@ int hk_boot_parse_head(const uint8_t *p, size_t n, uint32_t max, uint32_t *type,
 		return -HK_EWIRE;
 	got_len = (uint32_t)get(&p, 4);
 	got_type = (uint32_t)get(&p, 4);
-	if (got_type < HK_FRAME_OK || got_type > HK_FRAME_NOTICE || got_len > max)
+	if (got_type < HK_FRAME_OK || got_type > HK_FRAME_JOB || got_len > max)
 		return -HK_EWIRE;
 	if (got_type != HK_FRAME_DATA && got_len > HK_CONTROL_MAX)
 		return -HK_EWIRE;

@@ -100,6 +100,7 @@ enum hk_purpose {
 	HK_FOR_WATCH,	 /* goodbyes and notices, both directions */
 	HK_FOR_DIAL,
 	HK_FOR_FETCH,
+	HK_FOR_SERVE, /* to a switch, with a job (job.h) */
 };
 struct hk_hello {
 	uint32_t purpose, src, dst, nranks, tag, timeout_ms;
@@ -118,6 +119,7 @@ enum hk_frame_type {
 	HK_FRAME_DATA,
 	HK_FRAME_GOODBYE,
 	HK_FRAME_NOTICE,
+	HK_FRAME_JOB,
 };
 #define HK_FRAME_HEAD	  8
 #define HK_FRAME_MAC	  16
@@ -235,6 +237,8 @@ bool hk_net_is_loopback(const struct hk_boot_addr *a);
 /* "127.0.0.1:4711, [fd00::2]:9" */
 void hk_net_print(const struct hk_boot_addr *addr, unsigned count, char *out, size_t size);
 uint64_t hk_net_host(const struct hk_boot_key *key);
+/* Where a listener listens; as getsockname. */
+int hk_net_local_port(int fd, uint16_t *port);
 /* 0, -ETIMEDOUT, or -HK_EPEER when failfd (-1: none) is readable. */
 int hk_net_wait(int fd, short events, int64_t deadline, int failfd);
 /* Milliseconds for poll until the deadline, rounded up. */
@@ -254,6 +258,11 @@ unsigned hk_poll_add(struct hk_pollset *ps, int fd, short events);
 /* Waits; 0 also after a signal, when all revents are 0. */
 void hk_poll_wait(struct hk_pollset *ps, int64_t deadline);
 short hk_poll_got(const struct hk_pollset *ps, unsigned slot);
+
+/* --- job.c --- */
+
+/* "host:port", "[::1]:port": up to HK_BOOT_ADDRS addresses. -EINVAL with a sentence. */
+int hk_switch_resolve(const char *text, struct hk_boot_addr addr[HK_BOOT_ADDRS]);
 
 /* --- boot_frame.c: codes without sentences --- */
 

@@ -152,6 +152,20 @@ socklen_t hk_net_sockaddr_local(const uint8_t name[HK_BOOT_LOCAL], struct sockad
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
+int hk_net_local_port(int fd, uint16_t *port)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &len))
+		return -1;
+	if (sa.ss_family == AF_INET)
+		*port = ntohs(((struct sockaddr_in *)(void *)&sa)->sin_port);
+	else
+		*port = ntohs(((struct sockaddr_in6 *)(void *)&sa)->sin6_port);
+	return 0;
+}
+
 /* Listens on addr, whose port it fills. */
 static int listen_on(struct hk_boot_addr *addr, int *out)
 {
@@ -163,15 +177,11 @@ static int listen_on(struct hk_boot_addr *addr, int *out)
 	if (fd < 0)
 		return -errno;
 	if (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, BACKLOG) ||
-	    getsockname(fd, (struct sockaddr *)&sa, &len)) {
+	    hk_net_local_port(fd, &addr->port)) {
 		err = -errno;
 		close(fd);
 		return err;
 	}
-	if (addr->family == 4)
-		addr->port = ntohs(((struct sockaddr_in *)(void *)&sa)->sin_port);
-	else
-		addr->port = ntohs(((struct sockaddr_in6 *)(void *)&sa)->sin6_port);
 	*out = fd;
 	return 0;
 }

@@ -228,6 +228,12 @@ int hk_boot_failed(struct hk_boot *b, const char **text)
 	return code;
 }
 
+void hk_boot_failure(struct hk_boot *b, int *rank, int *code)
+{
+	*rank = (int)b->service.failure.notice.origin;
+	*code = b->service.failure.notice.code;
+}
+
 void hk_boot_abort(struct hk_boot *b, int code)
 {
 	struct hk_notice m = {HK_NOTICE_GAVE_UP, b->rank,

@@ -73,6 +73,8 @@ uint64_t hk_boot_host(const struct hk_boot *b, int rank);
  * NULL; else it gets the sentence.
  */
 int hk_boot_failed(struct hk_boot *b, const char **text);
+/* Of a failure: whose it was, and the code that a rank gave up with (0: it died). */
+void hk_boot_failure(struct hk_boot *b, int *rank, int *code);
 /* Tells every rank that this one gives up (code is negative). Never blocks for long. */
 void hk_boot_abort(struct hk_boot *b, int code);
 /* Says goodbye and frees; NULL is fine. Peers that close later see no failure. */

@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "comm.h"
+#include "fabric.h"
 
 /* One rank: every collective is its input, scaled. */
 static void run_alone(const struct hk_request *req)
@@ -84,7 +84,11 @@ int hk_comm_start(struct hk_comm *c, struct hk_request *req, struct hk_plan **pl
 		call->out_blocks = req->tables->out;
 		call->counts = req->tables->counts;
 	}
+	if (__builtin_expect(c->fabric != NULL, 0))
+		hk_fabric_stay_out(c);
 	err = hk_comm_plan(c, req, call, plan);
+	if (!err && __builtin_expect(c->fabric != NULL, 0))
+		err = hk_fabric_announce(c, req->root, call);
 	return __builtin_expect(err, 0) ? hk_comm_fail(c, err) : 0;
 }
 

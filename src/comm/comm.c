@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "fabric.h"
 #include "param.h"
 #include "schedules.h"
 
@@ -42,7 +43,8 @@ static uint64_t hash_bytes(uint64_t h, const void *data, size_t n)
 static uint64_t hash_settings(const struct hk_comm *c)
 {
 	const char *algo = c->config.algorithms;
-	const char *transports = hk_param_str(HK_PARAM_TRANSPORTS);
+	const char *transports = c->config.transports;
+	const char *switches = c->config.switches;
 	uint32_t numbers[] = {HOCKET_VERSION_CODE, c->config.channels, c->config.slots,
 			      c->config.slot_bytes};
 	uint64_t h = hash_bytes(0xcbf29ce484222325ull, numbers, sizeof(numbers));
@@ -52,6 +54,7 @@ static uint64_t hash_settings(const struct hk_comm *c)
 	for (unsigned i = 0; i < hk_nalgos; i++)
 		h = hash_bytes(h, hk_algos[i]->name, strlen(hk_algos[i]->name) + 1);
 	h = hash_bytes(h, algo, strlen(algo) + 1);
+	h = hash_bytes(h, switches ? switches : "", switches ? strlen(switches) + 1 : 1);
 	return hash_bytes(h, transports ? transports : "", transports ? strlen(transports) + 1 : 1);
 }
 
@@ -81,6 +84,11 @@ int hk_comm_fail(struct hk_comm *c, int err)
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	bool first;
 
+	if (c->fabric) {
+		err = hk_fabric_judge(c, err);
+		if (err == -HK_ESWITCH)
+			return err;
+	}
 	if (err == -HK_EPEER && !atomic_load(&c->failed))
 		err = await_cause(c, err);
 
@@ -124,15 +132,16 @@ static int watch_failed(struct hk_watch *w)
 	err = hk_boot_failed(c->boot, &text);
 	if (err)
 		hk_set_last_error(text);
+	if (!err && c->fabric)
+		err = hk_fabric_failed(c);
 	return err;
 }
 
 /* --- transports --- */
 
 /* The transports to try, in order: HOCKET_TRANSPORTS, or all. */
-static int list_transports(const struct hk_transport **list, unsigned *count)
+static int list_transports(const char *names, const struct hk_transport **list, unsigned *count)
 {
-	const char *names = hk_param_str(HK_PARAM_TRANSPORTS);
 	char copy[128], *save = NULL;
 
 	*count = 0;
@@ -160,16 +169,16 @@ static int list_transports(const struct hk_transport **list, unsigned *count)
 static int open_endpoints(struct hk_comm *c, struct rank_record *own)
 {
 	const struct hk_transport *list[HK_MAX_TRANSPORTS];
+	int ranks = c->config.fabric_ranks ? c->config.fabric_ranks : c->nranks;
 	struct hk_endpoint_env env = {.rank = c->rank,
 				      .nranks = c->nranks,
 				      .host = hk_boot_host(c->boot, c->rank),
 				      .wire = hk_boot_wire(c->boot),
 				      .channels = HK_MAX_CHANNELS,
 				      .slots = c->config.slots,
-				      .slot_bytes =
-					      c->config.slot_bytes * hk_plan_stretch(c->nranks)};
+				      .slot_bytes = c->config.slot_bytes * hk_plan_stretch(ranks)};
 	unsigned open = 0;
-	int err = list_transports(list, &c->nendpoints);
+	int err = list_transports(c->config.transports, list, &c->nendpoints);
 
 	if (err)
 		return err;
@@ -225,7 +234,8 @@ static int check_settings(const struct hk_comm *c, const struct rank_record *rec
 			HK_EUSAGE,
 			"rank %d has other settings than rank %d (here %u slots of %u bytes, "
 			"%u channels; there %u of %u, %u; or another version, HOCKET_ALGO, "
-			"HOCKET_TRANSPORTS, files in HOCKET_SCHEDULES or topology); make them "
+			"HOCKET_TRANSPORTS, HOCKET_SWITCHES, files in HOCKET_SCHEDULES or "
+			"topology); make them "
 			"equal on all ranks",
 			i, c->rank, own->slots, own->slot_bytes, own->channels, records[i].slots,
 			records[i].slot_bytes, records[i].channels);
@@ -287,9 +297,12 @@ static void take_seat(const struct hk_host *host, struct hk_seat *seat)
 
 static int lay_out(struct hk_comm *c, const struct rank_record *records)
 {
-	struct hk_seat *seats = calloc((size_t)c->nranks, sizeof(*seats));
+	struct hk_seat *seats;
 	int err;
 
+	if (c->config.fabric_ranks)
+		return hk_layout_create(c->nranks, 0, NULL, &c->layout);
+	seats = calloc((size_t)c->nranks, sizeof(*seats));
 	if (!seats)
 		return hk_fail(ENOMEM, "no memory for the places of %d ranks", c->nranks);
 	for (int i = 0; i < c->nranks; i++) {
@@ -315,9 +328,9 @@ static int agree(struct hk_comm *c)
 	}
 	/* Not sooner, so that the others are told. */
 	err = hk_tune_check_names(c->config.algorithms);
-	if (!err)
+	if (!err && !c->config.fabric_ranks)
 		err = hk_comm_hash_topology(&topology);
-	if (!err)
+	if (!err && !c->config.fabric_ranks)
 		err = hk_comm_load_schedules(c);
 	if (err)
 		goto out;
@@ -397,13 +410,14 @@ int hk_comm_join(struct hk_comm *c)
 	hk_comm_init_means(c);
 	hk_log(HK_LOG_INFO, "rank %d of %d is ready: %.2f ranks per core, latency %.0f ns", c->rank,
 	       c->nranks, c->machine.ranks_per_core, c->machine.routes[0].latency_ns);
-	return 0;
+	return c->config.fabric_ranks ? 0 : hk_fabric_attach(c);
 }
 
 void hk_comm_destroy(struct hk_comm *c)
 {
 	if (!c)
 		return;
+	hk_fabric_close(c);
 	hk_log(HK_LOG_INFO,
 	       "rank %d ends after %u calls: %llu messages and %llu bytes sent, %llu yields and "
 	       "%llu "
@@ -418,6 +432,9 @@ void hk_comm_destroy(struct hk_comm *c)
 			c->endpoints[i]->transport->close(c->endpoints[i]);
 	hk_boot_close(c->boot);
 	hk_tables_free(&c->tables);
+	for (int i = 0; c->switch_addresses && c->switch_addresses[i]; i++)
+		free(c->switch_addresses[i]);
+	free(c->switch_addresses);
 	hk_layout_free(c->layout);
 	free(c->addrs);
 	free(c->via);
@@ -436,5 +453,5 @@ size_t hk_comm_memory(const struct hk_comm *c)
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		if (c->endpoints[i])
 			bytes += c->endpoints[i]->transport->memory(c->endpoints[i]);
-	return bytes + hk_comm_plans_memory(c);
+	return bytes + hk_comm_plans_memory(c) + hk_fabric_memory(c);
 }

@@ -34,7 +34,11 @@ struct hk_config {
 	uint32_t channels; /* 0: chosen by size */
 	uint32_t slots, slot_bytes;
 	bool blocking;
-	char algorithms[1024]; /* to be used wherever they fit; "": none */
+	char algorithms[1024];		   /* to be used wherever they fit; "": none */
+	const char *transports, *switches; /* HOCKET_TRANSPORTS, HOCKET_SWITCHES; NULL: unset */
+	/* Not 0: a fabric (fabric.h) of so many ranks and, from there up, switches. It chooses
+	 * nothing itself, so no topology and no files count. */
+	int fabric_ranks;
 };
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config);
 
@@ -81,6 +85,7 @@ struct hk_request {
 
 struct hk_comm;
 struct hk_given;
+struct hk_fabric;
 
 struct hk_comm_binder {
 	struct hk_binder binder;
@@ -99,6 +104,7 @@ struct hk_made_plan {
 	unsigned given; /* number of the given schedule plus one; 0: of choice */
 	int root;
 	bool inplace, varied;
+	bool fabric; /* switches take part */
 	struct hk_plan *plan;
 };
 
@@ -107,6 +113,7 @@ struct hk_plan_entry {
 	uint64_t key;
 	struct hk_plan *plan;
 	unsigned adapt; /* enum hk_adapt, see schedules.h */
+	uint32_t made;	/* which one it is */
 };
 
 /* A plan for sends and receives, by its peers. */
@@ -120,7 +127,7 @@ struct hk_p2p_plan {
 #define HK_MAX_P2P_PLANS 256
 /* Point-to-point has a channel of its own, so that it does not disturb collectives. */
 #define HK_P2P_CHANNEL	HK_COLL_CHANNELS
-#define HK_MAX_CHANNELS (HK_COLL_CHANNELS + 1) /* between two ranks */
+#define HK_MAX_CHANNELS (HK_COLL_CHANNELS + 2) /* between two ranks; the last: fabric.h */
 
 struct hk_comm_watch {
 	struct hk_watch watch;
@@ -153,7 +160,8 @@ struct hk_comm {
 	uint8_t *via;		/* [rank]: index of the endpoint */
 	struct hk_send **sends; /* [rank][channel], made when first used */
 	struct hk_recv **recvs;
-	struct hk_endpoint *waits[HK_MAX_TRANSPORTS]; /* the endpoints with connections */
+	/* the endpoints with connections; the fabric's too */
+	struct hk_endpoint *waits[2 * HK_MAX_TRANSPORTS];
 	struct hk_comm_binder binder;
 	struct hk_comm_watch watch;
 
@@ -161,6 +169,8 @@ struct hk_comm {
 	struct hk_machine machine;
 	size_t nt_bytes;
 	struct hk_layout *layout; /* NULL: all alike */
+	char **switch_addresses;  /* of the layout's switches, or NULL */
+	struct hk_fabric *fabric; /* the switches' side (fabric.h); NULL: there are none */
 	struct hk_choice choices[HK_NCOLLS][HK_NBUCKETS];
 	struct hk_plan_entry *plans; /* shared between sizes and roots where they are the same */
 	uint32_t nplans, max_plans;  /* max is a power of two */
@@ -308,6 +318,8 @@ int hk_comm_p2p_plan(struct hk_comm *c, uint32_t sends, const int *to, uint32_t 
 int hk_comm_bind_send(struct hk_binder *b, int peer, uint32_t channel, struct hk_send **conn);
 int hk_comm_bind_recv(struct hk_binder *b, int peer, uint32_t channel, struct hk_recv **conn);
 void hk_comm_free_plans(struct hk_comm *c);
+/* Forgets the plans in which switches take part, and all choices. */
+void hk_comm_forget_fabric(struct hk_comm *c);
 size_t hk_comm_plans_memory(const struct hk_comm *c);
 
 /* --- request.c --- */

@@ -66,7 +66,9 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 				     .channels = (uint32_t)channels,
 				     .slots = (uint32_t)slots,
 				     .slot_bytes = (uint32_t)slot_bytes,
-				     .blocking = blocking != 0};
+				     .blocking = blocking != 0,
+				     .transports = hk_param_str(HK_PARAM_TRANSPORTS),
+				     .switches = hk_param_str(HK_PARAM_SWITCHES)};
 	return take_algorithms(u->algorithms, config);
 }
 

@@ -46,6 +46,23 @@ static bool find_hosts(const struct hk_graph *g, const struct hk_seat *seats, in
 	return true;
 }
 
+/* Where the switches that reduce are to be reached; the list ends with NULL. */
+static int take_addresses(struct hk_comm *c, const struct hk_graph *g,
+			  const struct hk_placement *placement)
+{
+	int n = placement->layout->nswitches;
+
+	c->switch_addresses = calloc((size_t)n + 1, sizeof(char *));
+	for (int i = 0; c->switch_addresses && i < n; i++) {
+		const struct hk_vertex *v = &g->vertices[placement->reducer[i]];
+
+		c->switch_addresses[i] = strdup(g->reducers[v->reducer].address);
+		if (!c->switch_addresses[i])
+			return hk_fail(ENOMEM, "no memory for the addresses of switches");
+	}
+	return c->switch_addresses ? 0 : hk_fail(ENOMEM, "no memory for %d addresses", n);
+}
+
 static int place_described(struct hk_comm *c, const struct hk_seat *seats)
 {
 	int *hosts = calloc((size_t)c->nranks, sizeof(*hosts)), err;
@@ -60,6 +77,8 @@ static int place_described(struct hk_comm *c, const struct hk_seat *seats)
 		named = find_hosts(g, seats, c->nranks, hosts);
 		err = hk_place(g, c->nranks, named ? hosts : NULL, &placement);
 	}
+	if (!err)
+		err = take_addresses(c, g, placement);
 	if (!err) {
 		hk_log(HK_LOG_INFO, "rank %d is placed by the topology that was given, %s", c->rank,
 		       named ? "by its host's name"

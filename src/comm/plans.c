@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fabric.h"
 #include "param.h"
 #include "point_to_point.h"
 #include "schedules.h"
@@ -71,19 +72,19 @@ static int prove(struct hk_comm *c, const struct hk_algo *algo, const struct hk_
 {
 	struct hk_program **programs;
 	struct hk_report report;
-	int err = 0, built = 0;
+	int n = hk_algo_participants(algo, p), err = 0, built = 0;
 
 	if (c->nranks > hk_param(HK_PARAM_PROVE_MAX))
 		return 0;
-	programs = calloc((size_t)c->nranks, sizeof(struct hk_program *));
+	programs = calloc((size_t)n, sizeof(struct hk_program *));
 	if (!programs)
-		return hk_fail(ENOMEM, "no memory for the programs of %d ranks", c->nranks);
-	while (built < c->nranks && !err) {
+		return hk_fail(ENOMEM, "no memory for the programs of %d participants", n);
+	while (built < n && !err) {
 		err = hk_algo_program(algo, p, built, true, &programs[built]);
 		built += !err;
 	}
 	if (!err) {
-		err = hk_check(p, programs, c->nranks, c->config.slots, &report);
+		err = hk_check(p, programs, n, c->config.slots, &report);
 		if (err)
 			hk_fail(HK_EPROOF,
 				"%s for %d ranks is wrong: %s; see `hocket schedule %s -n %d%s`",
@@ -125,6 +126,8 @@ static int make(struct hk_comm *c, struct hk_problem p, struct hk_choice choice,
 		return err;
 	if (hk_plan_stretches(&p))
 		slot_bytes *= hk_plan_stretch(c->nranks);
+	if (!given && hk_algo_participants(choice.algo, &p) > p.nranks)
+		return hk_fabric_plan(c, &p, prog, slot_bytes, plan);
 	return hk_plan_create(&p, prog, &c->binder.binder, slot_bytes, c->nt_bytes, plan);
 }
 
@@ -157,9 +160,10 @@ int hk_comm_choose(struct hk_comm *c, enum hk_coll coll, bool varied, size_t byt
 	return err;
 }
 
-/* The plan of an algorithm or a given schedule, in one form; made if there is none yet. */
+/* The plan of an algorithm or a given schedule, in one form, by its number; made if there is none
+ * yet. */
 static int find_made(struct hk_comm *c, const struct hk_problem *p, struct hk_choice choice,
-		     unsigned given, struct hk_plan **plan)
+		     unsigned given, uint32_t *which)
 {
 	struct hk_made_plan *made;
 	int err;
@@ -169,7 +173,7 @@ static int find_made(struct hk_comm *c, const struct hk_problem *p, struct hk_ch
 		if (made->given == given && made->choice.algo == choice.algo &&
 		    made->choice.channels == choice.channels && made->root == p->root &&
 		    made->inplace == p->inplace && made->varied == p->varied) {
-			*plan = made->plan;
+			*which = i;
 			return 0;
 		}
 	}
@@ -182,12 +186,13 @@ static int find_made(struct hk_comm *c, const struct hk_problem *p, struct hk_ch
 				      .given = given,
 				      .root = p->root,
 				      .inplace = p->inplace,
-				      .varied = p->varied};
+				      .varied = p->varied,
+				      .fabric = !given &&
+						hk_algo_participants(choice.algo, p) > p->nranks};
 	err = make(c, *p, choice, given, &made->plan);
 	if (err)
 		return err;
-	c->nmade++;
-	*plan = made->plan;
+	*which = c->nmade++;
 	return 0;
 }
 
@@ -226,6 +231,37 @@ static int add_entry(struct hk_comm *c, struct hk_plan_entry entry)
 	return 0;
 }
 
+/* A call of the plan begins; as hk_fabric_enter. */
+static int pass(struct hk_comm *c, const struct hk_made_plan *made)
+{
+	int r;
+
+	if (!made->fabric)
+		return 0;
+	r = hk_fabric_enter(c);
+	if (!r)
+		c->fabric->choice = made->choice;
+	return r;
+}
+
+/* Chooses, again if it finds that there are no switches any more. */
+static int choose_and_pass(struct hk_comm *c, const struct hk_problem *p, size_t bytes,
+			   struct hk_choice *choice)
+{
+	for (;;) {
+		struct hk_made_plan made = {0};
+		int r = hk_comm_choose(c, p->coll, p->varied, bytes, choice);
+
+		if (r)
+			return r;
+		made.choice = *choice;
+		made.fabric = hk_algo_participants(choice->algo, p) > p->nranks;
+		r = pass(c, &made);
+		if (r <= 0)
+			return r;
+	}
+}
+
 /* Where ranks know only their own blocks, the choice can't depend on the size. */
 #define UNKNOWN_BUCKET 16
 
@@ -244,8 +280,7 @@ static int enter(struct hk_comm *c, const struct hk_request *req, struct hk_plan
 	int err = 0;
 
 	if (!given)
-		err = hk_comm_choose(c, p.coll, p.varied, (size_t)1 << (bucket < 63 ? bucket : 63),
-				     &choice);
+		err = choose_and_pass(c, &p, (size_t)1 << (bucket < 63 ? bucket : 63), &choice);
 	if (err)
 		return err;
 	if (given) {
@@ -253,8 +288,11 @@ static int enter(struct hk_comm *c, const struct hk_request *req, struct hk_plan
 		p.inplace = req->inplace != (entry->adapt != HK_ADAPT_NONE);
 	}
 	p.channels = choice.channels;
-	err = find_made(c, &p, choice, given, &entry->plan);
-	return err ? err : add_entry(c, *entry);
+	err = find_made(c, &p, choice, given, &entry->made);
+	if (err)
+		return err;
+	entry->plan = c->made[entry->made].plan;
+	return add_entry(c, *entry);
 }
 
 /* The given schedule for a call, unless an algorithm is forced. */
@@ -278,6 +316,13 @@ int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_call
 	entry.key = 1ull << 63 | (uint64_t)given << 48 | (uint64_t)req->root << 24 |
 		    (uint64_t)req->coll << 16 | bucket << 4 | req->varied << 1 | req->inplace;
 	found = c->nplans ? &c->plans[place_of(c, entry.key)] : &entry;
+	if (__builtin_expect(c->fabric != NULL, 0) && found->plan) {
+		err = pass(c, &c->made[found->made]);
+		if (err < 0)
+			return err;
+		if (err)
+			found = &entry;
+	}
 	if (__builtin_expect(!found->plan, 0)) {
 		err = enter(c, req, &entry, bucket, given);
 		if (err)
@@ -286,6 +331,24 @@ int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_call
 	}
 	*plan = found->plan;
 	return found->adapt ? hk_comm_adapt(c, req, found->adapt, call) : 0;
+}
+
+void hk_comm_forget_fabric(struct hk_comm *c)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < c->nmade; i++) {
+		if (c->made[i].fabric)
+			hk_plan_destroy(c->made[i].plan);
+		else
+			c->made[kept++] = c->made[i];
+	}
+	c->nmade = kept;
+	/* What is still made is found again by the next call that asks. */
+	memset(c->choices, 0, sizeof(c->choices));
+	if (c->plans)
+		memset(c->plans, 0, c->max_plans * sizeof(*c->plans));
+	c->nplans = 0;
 }
 
 /* --- point-to-point --- */

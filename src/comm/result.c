@@ -33,6 +33,7 @@ hocketResult_t hk_result(int err)
 	case HK_EABORT:
 	case HK_EAUTH:
 	case HK_EWIRE:
+	case HK_ESWITCH:
 		return hocketRemoteError;
 	case HK_EPROOF:
 		return hocketInternalError;

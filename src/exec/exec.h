@@ -99,6 +99,8 @@ bool hk_plan_long_chunks(const struct hk_problem *p, const struct hk_program *pr
 int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct hk_binder *binder,
 		   uint32_t slot_bytes, size_t nt_bytes, struct hk_plan **plan);
 void hk_plan_destroy(struct hk_plan *plan);
+/* Calls of the plan end only when s, which it need not send on, says 1 to flush. */
+int hk_plan_also_flush(struct hk_plan *plan, struct hk_send *s);
 size_t hk_plan_memory(const struct hk_plan *plan);
 
 /* Told of every step that has ended, by the thread that polls: for drawing what a run did. */

@@ -58,6 +58,11 @@ static int add_send(struct hk_plan *plan, struct hk_send *s)
 	return 0;
 }
 
+int hk_plan_also_flush(struct hk_plan *plan, struct hk_send *s)
+{
+	return add_send(plan, s) ? hk_fail(ENOMEM, "no memory for a plan") : 0;
+}
+
 static uint32_t class_of(const struct hk_plan *plan, const struct hk_step *st)
 {
 	if (plan->varied)
