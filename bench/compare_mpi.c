@@ -6,6 +6,7 @@
  * median over rounds is reported. Both results are verified on every size.
  */
 #include <getopt.h>
+#include <limits.h>
 #include <mpi.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -93,7 +94,8 @@ static int parse(int argc, char **argv, struct options *o)
 	}
 	return bad || optind < argc || !o->coll || !hk_mpi_has(o->coll) || !(o->factor > 1) ||
 			       o->rounds < 1 || o->rounds > MAX_ROUNDS ||
-			       o->min_bytes < sizeof(float) || o->max_bytes < o->min_bytes
+			       o->min_bytes < sizeof(float) || o->max_bytes < o->min_bytes ||
+			       o->max_bytes / sizeof(float) > INT_MAX /* MPI counts in int */
 		       ? -1
 		       : 0;
 }

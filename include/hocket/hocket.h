@@ -198,7 +198,8 @@ HOCKET_API hocketResult_t hocketCommAbort(hocketComm_t comm);
 HOCKET_API hocketResult_t hocketCommGetAsyncError(hocketComm_t comm, hocketResult_t *asyncError);
 HOCKET_API hocketResult_t hocketCommCount(const hocketComm_t comm, int *count);
 HOCKET_API hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank);
-/* Bytes that comm occupies in this process now: heap and the touched pages of its connections. */
+/* Bytes that comm occupies in this process now: heap and the touched pages of its connections.
+ * Waits for comm's queued calls. */
 HOCKET_API hocketResult_t hocketCommMemory(const hocketComm_t comm, size_t *bytes);
 /* What comm runs, or would run, for a collective of this size: the algorithm's name, as `hocket
  * schedule` lists it, and how many channels it uses. collective: "all_reduce", "reduce_scatter",

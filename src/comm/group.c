@@ -203,7 +203,14 @@ static void join(struct group *g, unsigned a, unsigned b)
 /* Which items go to one batch. */
 static int sort(struct group *g)
 {
-	for (unsigned i = 0; i < g->n; i++)
+	for (unsigned i = 0; i < g->n; i++) {
+		struct item *last = i ? &g->items[i - 1] : NULL;
+
+		/* As most are: what goes for the one before goes for it. */
+		if (last && last->comm == g->items[i].comm && last->stream == g->items[i].stream) {
+			g->items[i].batch = last->batch;
+			continue;
+		}
 		for (unsigned j = 0; j < i; j++) {
 			const struct item *a = &g->items[i], *b = &g->items[j];
 
@@ -215,6 +222,7 @@ static int sort(struct group *g)
 			if (a->batch != b->batch && (a->comm == b->comm || a->stream == b->stream))
 				join(g, i, j);
 		}
+	}
 	return 0;
 }
 

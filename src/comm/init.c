@@ -244,6 +244,7 @@ hocketResult_t hocketCommMemory(const hocketComm_t comm, size_t *bytes)
 
 	if (err)
 		return hk_result(err);
+	hk_comm_quiesce(c); /* a queued call may be making a plan */
 	*bytes = hk_comm_memory(c);
 	hk_handle_leave(comm);
 	return hocketSuccess;

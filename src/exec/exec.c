@@ -546,12 +546,28 @@ static int mismatch(const struct hk_plan *plan, const struct plan_step *st, uint
 		       bytes, ours, count, expected);
 }
 
-void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
+/* All lanes have done their steps, so it is the last messages. */
+static void describe_flush(const struct hk_plan *plan, char *text, size_t bytes)
 {
-	const char *what = "the last messages to leave";
 	int rank = plan->prog->rank;
 
-	snprintf(text, bytes, "%s", what);
+	snprintf(text, bytes, "rank %d waits for its last messages to leave", rank);
+	for (uint32_t i = 0; i < plan->nsends; i++) {
+		struct hk_send *s = plan->sends[i];
+
+		if (s->ops->flush(s) != 0)
+			continue;
+		snprintf(text, bytes, "rank %d waits for rank %d to take what it was sent over %s",
+			 rank, s->peer, s->ep->transport->name);
+		return;
+	}
+}
+
+void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
+{
+	int rank = plan->prog->rank;
+
+	describe_flush(plan, text, bytes);
 	for (uint32_t l = 0; l < plan->nlanes; l++) {
 		const struct plan_lane *lane = &plan->lanes[l];
 		const struct plan_step *st;

@@ -428,6 +428,27 @@ static void run_patterns(struct rank *r)
 	OK(hocketCommDestroy(comm));
 }
 
+/* How much memory there is may be asked while queued calls make plans. */
+static void run_memory(struct rank *r)
+{
+	hocketComm_t comm = e2e_init(r, NULL);
+	size_t before = 0, bytes = 0;
+	int32_t *buf = space(1 << 16);
+	hocketStream_t s;
+
+	OK(hocketStreamCreate(&s));
+	OK(hocketCommMemory(comm, &before));
+	for (size_t count = 1; count <= 1 << 16; count *= 2) {
+		OK(hocketAllReduce(buf, buf, count, hocketInt32, hocketSum, comm, s));
+		OK(hocketBroadcast(buf, buf, count, hocketInt32, (int)count % 2, comm, s));
+		OK(hocketCommMemory(comm, &bytes));
+		CHECK(bytes > before);
+	}
+	OK(hocketStreamDestroy(s));
+	OK(hocketCommDestroy(comm));
+	free(buf);
+}
+
 static const struct scenario scenarios[] = {{"ping_pong", run_ping_pong},
 					    {"exchange", run_exchange},
 					    {"uneven_groups", run_uneven_groups},
@@ -439,6 +460,7 @@ static const struct scenario scenarios[] = {{"ping_pong", run_ping_pong},
 					    {"mismatch_short", run_mismatch_short},
 					    {"channels", run_channels},
 					    {"patterns", run_patterns},
+					    {"memory", run_memory},
 					    {NULL, NULL}};
 
 static void over(const char *transports, const char *scenario, int n)
@@ -461,6 +483,7 @@ static void test_exchange(void **state)
 	for (int n = 1; n <= 6; n++)
 		over(NULL, "exchange", n);
 	over("tcp", "exchange", 3);
+	over("tcp", "exchange", 9);
 }
 
 static void test_uneven_groups(void **state)
@@ -507,6 +530,11 @@ static void test_channels(void **state)
 	unsetenv("HOCKET_ALGO");
 }
 
+static void test_memory(void **state)
+{
+	over(NULL, "memory", 2);
+}
+
 static void test_patterns(void **state)
 {
 	over(NULL, "patterns", 2);
@@ -520,6 +548,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_one_thread),    cmocka_unit_test(test_make),
 		cmocka_unit_test(test_refused),	      cmocka_unit_test(test_mismatch),
 		cmocka_unit_test(test_channels),      cmocka_unit_test(test_patterns),
+		cmocka_unit_test(test_memory),
 	};
 
 	e2e_main(argc, argv, scenarios);
