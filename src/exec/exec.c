@@ -546,6 +546,11 @@ static int mismatch(const struct hk_plan *plan, const struct plan_step *st, uint
 		       bytes, ours, count, expected);
 }
 
+static const char *kind_of(const struct hk_plan *plan, int participant)
+{
+	return participant < plan->problem.nranks ? "rank" : "switch";
+}
+
 void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
 {
 	const char *what = "the last messages to leave";
@@ -557,6 +562,7 @@ void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
 		const struct plan_step *st;
 		const struct hk_endpoint *ep;
 		bool from;
+		int peer;
 
 		if (lane->tile >= plan->open)
 			continue;
@@ -571,16 +577,13 @@ void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
 			from = st->recv->ops->peek(st->recv, &data, &n, &mark) == 0;
 		}
 		ep = from ? st->recv->ep : st->send ? st->send->ep : NULL;
+		peer = from ? st->recv->peer : st->send ? st->send->peer : rank;
 		snprintf(text, bytes,
-			 "rank %d waits in lane %u, step %u (%s), tile %u of %u, for %s rank %d "
-			 "over "
+			 "%s %d waits in lane %u, step %u (%s), tile %u of %u, for %s %s %d over "
 			 "%s",
-			 rank, l, lane->step, hk_op_name(st->op), lane->tile + 1, plan->ntiles,
-			 from ? "a message from" : "a free slot to",
-			 from	    ? st->recv->peer
-			 : st->send ? st->send->peer
-				    : rank,
-			 ep ? ep->transport->name : "itself");
+			 kind_of(plan, rank), rank, l, lane->step, hk_op_name(st->op),
+			 lane->tile + 1, plan->ntiles, from ? "a message from" : "a free slot to",
+			 kind_of(plan, peer), peer, ep ? ep->transport->name : "itself");
 		return;
 	}
 }
