@@ -18,8 +18,9 @@
 #include "command.h"
 #include "error.h"
 
-#define MOST_RANKS 1024
-#define MOST_SLOTS 64
+#define MOST_SWITCHES 64
+#define MOST_RANKS    1024
+#define MOST_SLOTS    64
 
 int hk_workbench_judge(const struct hk_schedule *s, unsigned slots, FILE *out,
 		       struct hk_report *report)
@@ -86,14 +87,21 @@ static const struct verb {
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
 
-static const struct option flags[] = {
-	{"channels", required_argument, NULL, 'c'}, {"rank", required_argument, NULL, 'r'},
-	{"in-place", no_argument, NULL, 'i'},	    {"unfused", no_argument, NULL, 'u'},
-	{"help", no_argument, NULL, 'h'},	    {"root", required_argument, NULL, 'R'},
-	{"varied", no_argument, NULL, 'v'},	    {"slots", required_argument, NULL, 's'},
-	{"bytes", required_argument, NULL, 'b'},    {"count", required_argument, NULL, 'k'},
-	{"format", required_argument, NULL, 'f'},   {"output", required_argument, NULL, 'o'},
-	{"trace", required_argument, NULL, 't'},    {NULL, 0, NULL, 0}};
+static const struct option flags[] = {{"channels", required_argument, NULL, 'c'},
+				      {"rank", required_argument, NULL, 'r'},
+				      {"in-place", no_argument, NULL, 'i'},
+				      {"unfused", no_argument, NULL, 'u'},
+				      {"help", no_argument, NULL, 'h'},
+				      {"root", required_argument, NULL, 'R'},
+				      {"varied", no_argument, NULL, 'v'},
+				      {"slots", required_argument, NULL, 's'},
+				      {"bytes", required_argument, NULL, 'b'},
+				      {"count", required_argument, NULL, 'k'},
+				      {"format", required_argument, NULL, 'f'},
+				      {"output", required_argument, NULL, 'o'},
+				      {"trace", required_argument, NULL, 't'},
+				      {"switches", required_argument, NULL, 'w'},
+				      {NULL, 0, NULL, 0}};
 
 /* A whole number with a K, M or G after it, perhaps; 0 if it is not one. */
 static uint64_t bytes_of(const char *text)
@@ -136,7 +144,9 @@ static const char *set(int flag, struct schedule_options *o)
 		o->output = optarg;
 	else if (flag == 't')
 		o->trace = optarg;
-	o->of_algorithm |= strchr("ncRvu", flag) != NULL;
+	else if (flag == 'w')
+		o->switches = atoi(optarg);
+	o->of_algorithm |= strchr("ncRvuw", flag) != NULL;
 	return NULL;
 }
 
@@ -152,6 +162,8 @@ static const char *check_values(const struct schedule_options *o)
 		return "--root must be less than -n";
 	if (o->rank >= o->n && !(o->nnames && hk_workbench_is_file(o->names[0])))
 		return "--rank must be less than -n";
+	if (o->switches < 1 || o->switches > MOST_SWITCHES || o->switches - 1 > o->n)
+		return "--switches must be from 1 to 64, and not be more than -n and the top";
 	if (o->slots < 1 || o->slots > 1 << 20)
 		return "--slots must be from 1 to 1048576";
 	for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
@@ -176,7 +188,7 @@ static const char *parse(int argc, char **argv, struct schedule_options *o,
 		if (wrong)
 			return wrong;
 		o->help |= flag == 'h';
-		if (!strchr("ncRvuih", flag) && strlen(given) < sizeof(given) - 1)
+		if (!strchr("ncRvuihw", flag) && strlen(given) < sizeof(given) - 1)
 			given[strlen(given)] = (char)flag;
 	}
 	o->names = argv + optind;
@@ -244,8 +256,12 @@ static int do_one(const struct verb *verb, const char *name, const struct schedu
 
 static int schedule_main(int argc, char **argv)
 {
-	struct schedule_options o = {
-		.n = 4, .rank = -1, .channels = 1, .slots = MOST_SLOTS, .format = "text"};
+	struct schedule_options o = {.n = 4,
+				     .rank = -1,
+				     .switches = 1,
+				     .channels = 1,
+				     .slots = MOST_SLOTS,
+				     .format = "text"};
 	const struct verb *verb = NULL;
 	const char *problem = parse(argc, argv, &o, &verb);
 	int status = 0;
@@ -296,7 +312,9 @@ const struct hk_command hk_command_schedule = {
 		"\n"
 		"For an algorithm: -n RANKS (4), --root R, --channels C, --varied (blocks of "
 		"differing\n"
-		"sizes), --unfused (what it emits, before steps are fused). For all: --in-place.\n"
+		"sizes), --unfused (what it emits, before steps are fused), --switches S (1; "
+		"where\n"
+		"switches take part: a star, or a tree of two levels). For all: --in-place.\n"
 		"B may end in K, M or G.\n",
 	.main = schedule_main,
 };

@@ -13,6 +13,7 @@ struct schedule_options {
 	char **names; /* algorithms, files or folders */
 	int nnames;
 	int n, root, rank; /* rank -1: all */
+	int switches;
 	unsigned channels, slots;
 	bool inplace, varied, unfused, help;
 	bool of_algorithm;     /* an option was given that only an algorithm has */

@@ -12,6 +12,7 @@
 #include "algos.h"
 #include "command.h"
 #include "error.h"
+#include "layout.h"
 #include "schedule.h"
 
 const char *hk_plural(uint64_t n)
@@ -29,10 +30,12 @@ bool hk_workbench_is_file(const char *name)
 static int build_all(const struct hk_algo *algo, const struct hk_problem *p, bool fuse,
 		     struct hk_schedule *s)
 {
-	s->programs = calloc((size_t)p->nranks, sizeof(*s->programs));
+	int n = hk_algo_participants(algo, p);
+
+	s->programs = calloc((size_t)n, sizeof(*s->programs));
 	if (!s->programs)
 		return -ENOMEM;
-	for (s->n = 0; s->n < p->nranks; s->n++) {
+	for (s->n = 0; s->n < n; s->n++) {
 		int err = hk_algo_program(algo, p, s->n, fuse, &s->programs[s->n]);
 
 		if (err) {
@@ -41,6 +44,22 @@ static int build_all(const struct hk_algo *algo, const struct hk_problem *p, boo
 		}
 	}
 	return 0;
+}
+
+/* A layout that has switches and nothing else; it stays, as schedules point to it. */
+static const struct hk_layout *switches_for(const struct schedule_options *o)
+{
+	static struct hk_layout *layout;
+	int *parent = calloc((size_t)(o->n + o->switches), sizeof(*parent));
+
+	hk_layout_free(layout);
+	layout = NULL;
+	if (parent && !hk_layout_create(o->n, 0, NULL, &layout)) {
+		hk_layout_plain_tree(o->n, o->switches, parent);
+		hk_layout_set_switches(layout, o->switches, parent);
+	}
+	free(parent);
+	return layout;
 }
 
 static struct hk_schedule *from_algorithm(const struct hk_algo *algo,
@@ -56,6 +75,9 @@ static struct hk_schedule *from_algorithm(const struct hk_algo *algo,
 
 	if (!s)
 		return NULL;
+	/* Those that need switches get some. */
+	if (!algo->accepts(&p))
+		p.layout = switches_for(o);
 	if (!algo->accepts(&p)) {
 		fprintf(stderr, "hocket schedule: %s does not do %d rank%s with %u channel%s%s\n",
 			algo->name, o->n, hk_plural((unsigned)o->n), o->channels,
@@ -98,7 +120,8 @@ static struct hk_schedule *from_file(const char *path, const struct schedule_opt
 	if (o->of_algorithm) {
 		*status = hk_command_complain(
 			&hk_command_schedule,
-			"-n, --root, --channels, --varied and --unfused are for algorithms; a file "
+			"-n, --root, --channels, --switches, --varied and --unfused are for "
+			"algorithms; a file "
 			"says all that itself:",
 			path);
 		return NULL;

@@ -38,19 +38,6 @@ static int spec_alloc(struct hk_fabric_spec *s, int nranks, int nswitches)
 	return hk_fail(ENOMEM, "no memory for %d switches", nswitches);
 }
 
-/* One switch has all ranks. Of several the first is the top, and each of the others has an equal
- * part of the ranks, in their order. */
-static void two_levels(struct hk_fabric_spec *s, int nranks)
-{
-	int leaves = s->nswitches - 1;
-
-	for (int r = 0; r < nranks; r++)
-		s->parent[r] = leaves ? nranks + 1 + (int)((int64_t)r * leaves / nranks) : nranks;
-	s->parent[nranks] = -1;
-	for (int i = 1; i <= leaves; i++)
-		s->parent[nranks + i] = nranks;
-}
-
 /* From a list of addresses, with commas between them. */
 static int spec_from_list(const char *list, int nranks, struct hk_fabric_spec *s)
 {
@@ -81,7 +68,7 @@ static int spec_from_list(const char *list, int nranks, struct hk_fabric_spec *s
 	if (err)
 		spec_free(s);
 	else
-		two_levels(s, nranks);
+		hk_layout_plain_tree(nranks, n, s->parent);
 	return err;
 }
 

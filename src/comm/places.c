@@ -46,12 +46,30 @@ static bool find_hosts(const struct hk_graph *g, const struct hk_seat *seats, in
 	return true;
 }
 
+/* Calls of every type may come to a switch, and their bits must not depend on the network. */
+static bool does_all(const struct hk_reducer *r)
+{
+	return r->types == (1u << HK_NTYPES) - 1 && r->ops == (1u << HK_NREDOPS) - 1 &&
+	       !r->payload && r->reproducible;
+}
+
 /* Where the switches that reduce are to be reached; the list ends with NULL. */
 static int take_addresses(struct hk_comm *c, const struct hk_graph *g,
 			  const struct hk_placement *placement)
 {
 	int n = placement->layout->nswitches;
 
+	for (int i = 0; i < n; i++) {
+		const struct hk_vertex *v = &g->vertices[placement->reducer[i]];
+
+		if (does_all(&g->reducers[v->reducer]))
+			continue;
+		hk_log(HK_LOG_WARN,
+		       "the switch %s of the topology does not do all types, operations and sizes "
+		       "reproducibly, so this job goes without switches",
+		       v->name);
+		return 0;
+	}
 	c->switch_addresses = calloc((size_t)n + 1, sizeof(char *));
 	for (int i = 0; c->switch_addresses && i < n; i++) {
 		const struct hk_vertex *v = &g->vertices[placement->reducer[i]];

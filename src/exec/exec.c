@@ -546,19 +546,26 @@ static int mismatch(const struct hk_plan *plan, const struct plan_step *st, uint
 		       bytes, ours, count, expected);
 }
 
+static const char *kind_of(const struct hk_plan *plan, int participant)
+{
+	return participant < plan->problem.nranks ? "rank" : "switch";
+}
+
 /* All lanes have done their steps, so it is the last messages. */
 static void describe_flush(const struct hk_plan *plan, char *text, size_t bytes)
 {
 	int rank = plan->prog->rank;
 
-	snprintf(text, bytes, "rank %d waits for its last messages to leave", rank);
+	snprintf(text, bytes, "%s %d waits for its last messages to leave", kind_of(plan, rank),
+		 rank);
 	for (uint32_t i = 0; i < plan->nsends; i++) {
 		struct hk_send *s = plan->sends[i];
 
 		if (s->ops->flush(s) != 0)
 			continue;
-		snprintf(text, bytes, "rank %d waits for rank %d to take what it was sent over %s",
-			 rank, s->peer, s->ep->transport->name);
+		snprintf(text, bytes, "%s %d waits for %s %d to take what it was sent over %s",
+			 kind_of(plan, rank), rank, kind_of(plan, s->peer), s->peer,
+			 s->ep->transport->name);
 		return;
 	}
 }
@@ -573,6 +580,7 @@ void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
 		const struct plan_step *st;
 		const struct hk_endpoint *ep;
 		bool from;
+		int peer;
 
 		if (lane->tile >= plan->open)
 			continue;
@@ -587,16 +595,13 @@ void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
 			from = st->recv->ops->peek(st->recv, &data, &n, &mark) == 0;
 		}
 		ep = from ? st->recv->ep : st->send ? st->send->ep : NULL;
+		peer = from ? st->recv->peer : st->send ? st->send->peer : rank;
 		snprintf(text, bytes,
-			 "rank %d waits in lane %u, step %u (%s), tile %u of %u, for %s rank %d "
-			 "over "
+			 "%s %d waits in lane %u, step %u (%s), tile %u of %u, for %s %s %d over "
 			 "%s",
-			 rank, l, lane->step, hk_op_name(st->op), lane->tile + 1, plan->ntiles,
-			 from ? "a message from" : "a free slot to",
-			 from	    ? st->recv->peer
-			 : st->send ? st->send->peer
-				    : rank,
-			 ep ? ep->transport->name : "itself");
+			 kind_of(plan, rank), rank, l, lane->step, hk_op_name(st->op),
+			 lane->tile + 1, plan->ntiles, from ? "a message from" : "a free slot to",
+			 kind_of(plan, peer), peer, ep ? ep->transport->name : "itself");
 		return;
 	}
 }

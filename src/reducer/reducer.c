@@ -80,10 +80,12 @@ int hk_reducer_covers(const struct hk_reducer *r, const struct hk_reducer_caps *
 	if (call->root < 0 || (uint32_t)call->root >= members)
 		return hk_fail_quiet(EINVAL, "the root, %d, is no member of a group of %u",
 				     call->root, members);
+	if ((unsigned)call->type >= HK_NTYPES || (unsigned)call->op >= HK_NREDOPS)
+		return hk_fail_quiet(ENOTSUP, "%d is no type, or %d no operation", (int)call->type,
+				     (int)call->op);
 	/* What is only passed on needs no arithmetic. */
 	reduces = hk_coll_reduces(call->coll) && call->coll != HK_BARRIER;
-	if ((unsigned)call->type >= HK_NTYPES || (unsigned)call->op >= HK_NREDOPS ||
-	    (reduces && (!(caps->types & BIT(call->type)) || !(caps->ops & BIT(call->op)))))
+	if (reduces && (!(caps->types & BIT(call->type)) || !(caps->ops & BIT(call->op))))
 		return hk_fail_quiet(ENOTSUP, "the reducer %s has no %s of %s", r->name,
 				     hk_redop_name(call->op), hk_type_name(call->type));
 	return 0;

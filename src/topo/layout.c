@@ -225,6 +225,17 @@ int hk_layout_set_switches(struct hk_layout *layout, int nswitches, const int *p
 	return 0;
 }
 
+void hk_layout_plain_tree(int nranks, int nswitches, int *parent)
+{
+	int leaves = nswitches - 1;
+
+	for (int r = 0; r < nranks; r++)
+		parent[r] = leaves ? nranks + 1 + (int)((int64_t)r * leaves / nranks) : nranks;
+	parent[nranks] = -1;
+	for (int i = 1; i <= leaves; i++)
+		parent[nranks + i] = nranks;
+}
+
 int hk_layout_set_ring(struct hk_layout *layout, const int *ring)
 {
 	size_t n = (size_t)layout->nranks;

@@ -45,6 +45,10 @@ int hk_layout_create(int nranks, unsigned nlevels, const int *const *groups,
 /* Hangs switches on it: parent has nranks + nswitches entries, as in struct hk_layout. -EINVAL if
  * a parent is no switch or the parents form a circle. */
 int hk_layout_set_switches(struct hk_layout *layout, int nswitches, const int *parent);
+/* The tree of a number of switches without any topology: one has all ranks; of several the first is
+ * the top, and each of the others has an equal part of the ranks, in their order. parent has room
+ * for nranks + nswitches, and is then as hk_layout_set_switches takes it. */
+void hk_layout_plain_tree(int nranks, int nswitches, int *parent);
 /* Replaces the ring order. -EINVAL if it is no permutation of the ranks. */
 int hk_layout_set_ring(struct hk_layout *layout, const int *ring);
 /* The layout of the first n ranks alone (switches without ranks are kept out). */

@@ -328,10 +328,12 @@ static void run_sudden_death(struct rank *r)
 static void run_idle_death(struct rank *r)
 {
 	hocketComm_t comm = e2e_init(r, NULL);
-	int64_t one = 1, sum = 0;
+	int64_t one = 1, sum = 0, all[2][8] = {{0}};
 
 	OK(hocketAllReduce(&one, &sum, 1, hocketInt64, hocketSum, comm, NULL));
 	CHECK(sum == r->nranks);
+	/* All have it now. */
+	OK(hocketAlltoAll(all[0], all[1], 1, hocketInt64, comm, NULL));
 	if (!r->rank)
 		kill(atoi(getenv("TEST_VICTIM")), SIGKILL);
 	nap_ms(300);
@@ -467,6 +469,31 @@ static void test_tree(void **state)
 	stop_fleet(&f, false);
 }
 
+/* The topology says where the switches are, and which rank hangs on which. */
+static void test_topology(void **state)
+{
+	char path[80];
+	struct fleet f;
+	FILE *file;
+
+	start_fleet(&f, 1, "named");
+	unsetenv("HOCKET_SWITCHES");
+	snprintf(path, sizeof(path), "%s/cluster.topo", folder);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fprintf(file,
+		"node a[0-1] slots 2\n"
+		"switch s reduces %s\n"
+		"link a[0-1] s ethernet 100Gb/s\n",
+		f.addresses);
+	fclose(file);
+	setenv("HOCKET_TOPO_FILE", path, 1);
+	e2e_run("all", 4, -1);
+	unsetenv("HOCKET_TOPO_FILE");
+	unlink(path);
+	stop_fleet(&f, false);
+}
+
 static void test_types(void **state)
 {
 	struct fleet f;
@@ -568,10 +595,10 @@ static int cleanup(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_stars),	 cmocka_unit_test(test_tree),
-		cmocka_unit_test(test_types),	 cmocka_unit_test(test_jobs),
-		cmocka_unit_test(test_refusals), cmocka_unit_test(test_death),
-		cmocka_unit_test(test_mismatch),
+		cmocka_unit_test(test_stars), cmocka_unit_test(test_tree),
+		cmocka_unit_test(test_types), cmocka_unit_test(test_topology),
+		cmocka_unit_test(test_jobs),  cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_death), cmocka_unit_test(test_mismatch),
 	};
 
 	e2e_main(argc, argv, scenarios);

@@ -200,14 +200,14 @@ static void prove(const struct shape *s, const struct hk_algo *algo, int root, u
 	world_free(&w);
 }
 
-static void prove_shape(const struct shape *s, bool all_roots)
+static void prove_shape(const struct shape *s, unsigned first_form)
 {
 	for (unsigned a = 0; a < NALGOS; a++) {
 		const struct hk_algo *algo = hk_algo_find(names[a]);
-		int roots = hk_coll_rooted(algo->coll) && all_roots ? s->layout.nranks : 1;
+		int n = s->layout.nranks, step = n < 6 ? 1 : n / 2;
 
-		for (int root = 0; root < roots; root++)
-			for (unsigned form = 0; form < 8; form++)
+		for (int root = 0; root < (hk_coll_rooted(algo->coll) ? n : 1); root += step)
+			for (unsigned form = first_form; form < 8; form++)
 				prove(s, algo, root, form);
 	}
 }
@@ -216,28 +216,28 @@ static void test_stars(void **state)
 {
 	struct shape s;
 
-	for (int n = 2; n <= 17; n++) {
+	for (int n = 2; n <= 16; n += n < 9 ? 1 : 7) {
 		shape_init(&s, n, 1);
 		for (int r = 0; r < n; r++)
 			s.parent[r] = n;
-		prove_shape(&s, true);
+		prove_shape(&s, 0);
 	}
 	shape_init(&s, 64, 1);
 	for (int r = 0; r < 64; r++)
 		s.parent[r] = 64;
-	prove_shape(&s, false);
+	prove_shape(&s, 7);
 }
 
 static void test_two_levels(void **state)
 {
 	struct shape s;
 
-	for (int leaves = 2; leaves <= 5; leaves++)
+	for (int leaves = 2; leaves <= 5; leaves += leaves < 3 ? 1 : 2)
 		for (int n = 2; n <= 16; n += n < 6 ? 1 : 5) {
 			two_levels(&s, n, leaves, false);
-			prove_shape(&s, true);
+			prove_shape(&s, 0);
 			two_levels(&s, n, leaves, true);
-			prove_shape(&s, true);
+			prove_shape(&s, 0);
 		}
 }
 
@@ -247,7 +247,7 @@ static void test_uneven(void **state)
 
 	for (int n = 2; n <= 12; n++) {
 		uneven(&s, n);
-		prove_shape(&s, true);
+		prove_shape(&s, 0);
 	}
 }
 
@@ -378,5 +378,6 @@ int main(void)
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_steps_needed),
 	};
 
+	setenv("HOCKET_DEBUG", "0", 0); /* the failures are meant */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
