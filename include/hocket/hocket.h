@@ -228,7 +228,9 @@ HOCKET_API hocketResult_t hocketRedOpDestroy(hocketRedOp_t op, hocketComm_t comm
  * stream NULL: the call returns when the result is there. Otherwise it returns at once and the
  * stream runs it in order; the buffers then belong to the library until the stream has passed the
  * call. count 0 is valid and does nothing, and must then be 0 on all ranks. The result has the same
- * bits on every rank and in every run.
+ * bits on every rank and in every run. After hocketRemoteError comm is of no more use, but for one
+ * case: a switch that took part died (docs/switch.md); hocketCommGetAsyncError then says
+ * hocketSuccess.
  */
 
 /* In a rooted operation buffers that only the root has are not looked at elsewhere, and may be NULL

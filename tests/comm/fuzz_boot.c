@@ -8,6 +8,20 @@
 #include <string.h>
 
 #include "boot_internal.h"
+#include "job.h"
+
+static void try_job(const uint8_t *p, size_t n)
+{
+	uint8_t out[HK_JOB_BODY];
+	struct hk_job job;
+
+	if (hk_job_parse(p, n, &job))
+		return;
+	check(job.index < job.nswitches && job.nranks >= 2);
+	hk_job_format(&job, out);
+	/* What follows the end of the transports' names is not kept. */
+	check(!memcmp(out, p, sizeof(out) - HK_JOB_TRANSPORTS));
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
@@ -82,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 
 	if (n < 2)
 		return 0;
-	switch (p[0] % 6) {
+	switch (p[0] % 7) {
 	case 0:
 		try_hello(p + 1, n - 1);
 		break;
@@ -97,6 +111,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 4:
 		hk_boot_parse_partners(p + 2, n - 2, p[1], partners);
+		break;
+	case 6:
+		try_job(p + 1, n - 1);
 		break;
 	default:
 		if (hk_boot_parse_id(p + 1, n - 1, &id))
