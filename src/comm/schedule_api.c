@@ -65,13 +65,9 @@ static int allocate(int nranks, hocketSchedule_t *out)
 
 static void release(hocketSchedule_t h)
 {
-	struct hk_program *prog;
-
-	for (int i = 0; h->building && i < h->s->n; i++) {
-		prog = NULL;
-		if (h->builders[i] && !hk_build_finish(h->builders[i], &prog))
-			hk_program_free(prog);
-	}
+	for (int i = 0; h->building && i < h->s->n; i++)
+		if (h->builders[i])
+			hk_build_drop(h->builders[i]);
 	free(h->builders);
 	hk_schedule_free(h->s);
 	h->magic = 0;
@@ -195,6 +191,12 @@ static struct hk_builder *builder_of(hocketSchedule_t schedule, int rank, int la
 	return NULL;
 }
 
+/* Numbers that are no buffer become none, which the builder refuses where one is needed. */
+static enum hk_buf buffer_of(hocketBuffer_t buffer)
+{
+	return (unsigned)buffer < HK_NBUFS ? (enum hk_buf)buffer : HK_NONE;
+}
+
 static int least(int a, int b, int c)
 {
 	int m = a < b ? a : b;
@@ -230,7 +232,7 @@ int hocketScheduleSend(hocketSchedule_t schedule, int rank, int lane, int to,
 {
 	struct hk_builder *b = builder_of(schedule, rank, lane, least(src, nchunks, 0));
 
-	return b ? (int)hk_build_send(b, (uint32_t)lane, to, (enum hk_buf)srcBuffer, (uint32_t)src,
+	return b ? (int)hk_build_send(b, (uint32_t)lane, to, buffer_of(srcBuffer), (uint32_t)src,
 				      (uint32_t)nchunks)
 		 : -1;
 }
@@ -240,8 +242,8 @@ int hocketScheduleRecv(hocketSchedule_t schedule, int rank, int lane, int from,
 {
 	struct hk_builder *b = builder_of(schedule, rank, lane, least(dst, nchunks, 0));
 
-	return b ? (int)hk_build_recv(b, (uint32_t)lane, from, (enum hk_buf)dstBuffer,
-				      (uint32_t)dst, (uint32_t)nchunks)
+	return b ? (int)hk_build_recv(b, (uint32_t)lane, from, buffer_of(dstBuffer), (uint32_t)dst,
+				      (uint32_t)nchunks)
 		 : -1;
 }
 
@@ -251,8 +253,8 @@ int hocketScheduleRecvReduce(hocketSchedule_t schedule, int rank, int lane, int 
 {
 	struct hk_builder *b = builder_of(schedule, rank, lane, least(src, dst, nchunks));
 
-	return b ? (int)hk_build_recv_reduce(b, (uint32_t)lane, from, (enum hk_buf)srcBuffer,
-					     (uint32_t)src, (enum hk_buf)dstBuffer, (uint32_t)dst,
+	return b ? (int)hk_build_recv_reduce(b, (uint32_t)lane, from, buffer_of(srcBuffer),
+					     (uint32_t)src, buffer_of(dstBuffer), (uint32_t)dst,
 					     (uint32_t)nchunks, 0)
 		 : -1;
 }
@@ -262,8 +264,8 @@ int hocketScheduleCopy(hocketSchedule_t schedule, int rank, int lane, hocketBuff
 {
 	struct hk_builder *b = builder_of(schedule, rank, lane, least(src, dst, nchunks));
 
-	return b ? (int)hk_build_copy(b, (uint32_t)lane, (enum hk_buf)srcBuffer, (uint32_t)src,
-				      (enum hk_buf)dstBuffer, (uint32_t)dst, (uint32_t)nchunks)
+	return b ? (int)hk_build_copy(b, (uint32_t)lane, buffer_of(srcBuffer), (uint32_t)src,
+				      buffer_of(dstBuffer), (uint32_t)dst, (uint32_t)nchunks)
 		 : -1;
 }
 
@@ -272,8 +274,8 @@ int hocketScheduleReduce(hocketSchedule_t schedule, int rank, int lane, hocketBu
 {
 	struct hk_builder *b = builder_of(schedule, rank, lane, least(src, dst, nchunks));
 
-	return b ? (int)hk_build_reduce(b, (uint32_t)lane, (enum hk_buf)srcBuffer, (uint32_t)src,
-					(enum hk_buf)dstBuffer, (uint32_t)dst, (uint32_t)nchunks, 0)
+	return b ? (int)hk_build_reduce(b, (uint32_t)lane, buffer_of(srcBuffer), (uint32_t)src,
+					buffer_of(dstBuffer), (uint32_t)dst, (uint32_t)nchunks, 0)
 		 : -1;
 }
 

@@ -292,15 +292,20 @@ free_prog:
 	return rc;
 }
 
-int hk_build_finish(struct hk_builder *b, struct hk_program **prog)
+void hk_build_drop(struct hk_builder *b)
 {
-	int rc = finish(b, prog);
-
 	for (uint32_t i = 0; i < b->nlanes; i++) {
 		free(b->lanes[i].steps);
 		free(b->lanes[i].deps);
 	}
 	free(b->lanes);
 	free(b);
+}
+
+int hk_build_finish(struct hk_builder *b, struct hk_program **prog)
+{
+	int rc = finish(b, prog);
+
+	hk_build_drop(b);
 	return rc;
 }

@@ -190,6 +190,8 @@ void hk_build_size(struct hk_builder *b, uint32_t lane, uint64_t size);
 void hk_build_after(struct hk_builder *b, uint32_t lane, uint32_t on_lane, uint32_t on_step);
 /* Frees the builder in every case; sets *prog only on success. */
 int hk_build_finish(struct hk_builder *b, struct hk_program **prog);
+/* Frees a builder whose program nobody wants any more. */
+void hk_build_drop(struct hk_builder *b);
 
 void hk_program_free(struct hk_program *prog);
 int hk_program_clone(const struct hk_program *prog, struct hk_program **copy);

@@ -284,6 +284,14 @@ static void test_wrong_calls(void **state)
 	CHECK(hocketScheduleLane(s, 0, 0) == -1); /* too late */
 	CHECK(hocketScheduleSave(s, "/tmp/never") == hocketInvalidArgument);
 	OK(hocketScheduleDestroy(s));
+	OK(hocketScheduleCreate(&s, "x", hocketCollAllReduce, 2, 0));
+	OK(hocketScheduleSetChunks(s, 1, 0, 1));
+	hocketScheduleLane(s, 0, 0);
+	hocketScheduleSend(s, 0, 0, 1, (hocketBuffer_t)(256 + IN), 0,
+			   1); /* no buffer, in 8 bits one */
+	CHECK(hocketScheduleProve(s, 0, NULL) == hocketInvalidArgument);
+	CHECK(strstr(hocketGetLastError(NULL), "lacks a buffer"));
+	OK(hocketScheduleDestroy(s));
 	OK(hocketScheduleDestroy(NULL));
 }
 
