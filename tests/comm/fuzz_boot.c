@@ -10,19 +10,6 @@
 #include "boot_internal.h"
 #include "job.h"
 
-static void try_job(const uint8_t *p, size_t n)
-{
-	uint8_t out[HK_JOB_BODY];
-	struct hk_job job;
-
-	if (hk_job_parse(p, n, &job))
-		return;
-	check(job.index < job.nswitches && job.nranks >= 2);
-	hk_job_format(&job, out);
-	/* What follows the end of the transports' names is not kept. */
-	check(!memcmp(out, p, sizeof(out) - HK_JOB_TRANSPORTS));
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
 static void check(bool fine)
@@ -86,6 +73,19 @@ static void try_small(const uint8_t *p, size_t n)
 		check(data.bytes <= HK_BOOT_MAX_ENTRY && data.round < HK_BOOT_MAX_ROUNDS);
 	if (!hk_boot_parse_refusal(p, n, &refusal))
 		check(refusal.code < 0 && strlen(refusal.text) < HK_BOOT_TEXT);
+}
+
+static void try_job(const uint8_t *p, size_t n)
+{
+	uint8_t out[HK_JOB_BODY];
+	struct hk_job job;
+
+	if (hk_job_parse(p, n, &job))
+		return;
+	check(job.index < job.nswitches && job.nranks >= 2);
+	hk_job_format(&job, out);
+	/* What follows the end of the transports' names is not kept. */
+	check(!memcmp(out, p, sizeof(out) - HK_JOB_TRANSPORTS));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
