@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -339,7 +340,7 @@ static void mismatch(const struct rank *r, size_t sends, size_t receives, const 
 	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
 	int32_t *buf = space(BIG);
 	hocketComm_t comm;
-	hocketResult_t res;
+	hocketResult_t res, async = hocketSuccess;
 
 	config.timeoutMs = 5000;
 	comm = e2e_init(r, &config);
@@ -347,6 +348,12 @@ static void mismatch(const struct rank *r, size_t sends, size_t receives, const 
 		res = hocketSend(buf, sends, hocketInt32, 1, comm, NULL);
 		CHECK(res == hocketSuccess || res == hocketInvalidUsage ||
 		      res == hocketRemoteError);
+		/* Its end must not be what the other hears of first. */
+		for (int i = 0; i < 5000 && async == hocketSuccess; i++) {
+			usleep(2000);
+			OK(hocketCommGetAsyncError(comm, &async));
+		}
+		CHECK(async == hocketRemoteError || async == hocketInvalidUsage);
 	} else {
 		CHECK(hocketRecv(buf, receives, hocketInt32, 0, comm, NULL) == hocketInvalidUsage);
 		if (!strstr(hocketGetLastError(comm), says))
