@@ -59,9 +59,10 @@ static const struct {
 	[HK_PARAM_HOST_ID] =
 		{"HOCKET_HOST_ID",
 		 "ranks with different texts act as on different hosts (to try network paths)"},
-	[HK_PARAM_SWITCHES] = {"HOCKET_SWITCHES",
-			       "host:port of switches that reduce (hocket switch), comma-separated; "
-			       "of several the first is the top of the tree"},
+	[HK_PARAM_SWITCHES] =
+		{"HOCKET_SWITCHES",
+		 "host:port of switches that reduce (hocket switch), comma-separated; "
+		 "of several the first is the top of the tree"},
 	[HK_PARAM_SWITCH_KEY] = {"HOCKET_SWITCH_KEY",
 				 "file with the secret of those switches; rank 0 reads it"},
 	[HK_PARAM_TOPO_FILE] =
