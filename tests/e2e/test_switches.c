@@ -319,6 +319,35 @@ static void run_death(struct rank *r)
 	die(r, true);
 }
 
+/* In a group, the call that the switch spoilt fails, and those after it are done without. */
+static void run_group_death(struct rank *r)
+{
+	hocketComm_t comm = e2e_init(r, NULL);
+	size_t count = 1 << 20;
+	int64_t *big = calloc(count, sizeof(*big)), in[2] = {r->rank, 10}, out[2] = {-1, -1};
+	pthread_t killer;
+
+	CHECK(big);
+	OK(hocketAllReduce(in, out, 2, hocketInt64, hocketSum, comm, NULL));
+	if (!r->rank)
+		CHECK(!pthread_create(&killer, NULL, kill_soon, NULL));
+	if (r->rank == r->nranks - 1)
+		nap_ms(300);
+	out[0] = out[1] = -1;
+	OK(hocketGroupStart());
+	OK(hocketAllReduce(big, big, count, hocketInt64, hocketSum, comm, NULL));
+	OK(hocketAllReduce(&in[0], &out[0], 1, hocketInt64, hocketSum, comm, NULL));
+	OK(hocketAllReduce(&in[1], &out[1], 1, hocketInt64, hocketMax, comm, NULL));
+	CHECK(hocketGroupEnd() == hocketRemoteError);
+	CHECK(strstr(hocketGetLastError(NULL), "switch victim at 127.0.0.1:"));
+	CHECK(out[0] == r->nranks * (r->nranks - 1) / 2 && out[1] == 10);
+	if (!r->rank)
+		pthread_join(killer, NULL);
+	all_collectives(comm, r);
+	free(big);
+	OK(hocketCommDestroy(comm));
+}
+
 static void run_sudden_death(struct rank *r)
 {
 	die(r, false);
@@ -370,6 +399,7 @@ static const struct scenario scenarios[] = {
 	{"death", run_death},
 	{"idle_death", run_idle_death},
 	{"sudden_death", run_sudden_death},
+	{"group_death", run_group_death},
 	{"mismatch", run_mismatch},
 	{NULL, NULL},
 };
@@ -548,6 +578,7 @@ static void test_death(void **state)
 	run_with_victim("death", 4, 3, 2);
 	run_with_victim("sudden_death", 3, 1, 0);
 	run_with_victim("idle_death", 3, 1, 0);
+	run_with_victim("group_death", 3, 1, 0);
 	setenv("HOCKET_TRANSPORTS", "tcp", 1);
 	run_with_victim("death", 3, 1, 0);
 }
