@@ -133,7 +133,7 @@ static uint32_t count_rounds(const struct world *w)
 void world_measure(const struct world *w, struct hk_work *work)
 {
 	*work = (struct hk_work){.rounds = count_rounds(w)};
-	for (int i = 0; i < w->n; i++) {
+	for (int i = 0; i < w->p.nranks; i++) {
 		const struct hk_program *prog = w->programs[i];
 		uint32_t messages = 0, chunks = 0;
 

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "layout.h"
-#include "programs.h"
+#include "measure.h"
 
 #define MOST 128
 
@@ -80,96 +80,17 @@ static int build(struct world *w, const struct hk_algo *algo, const struct hk_pr
 	return 0;
 }
 
-/* --- what a schedule costs --- */
-
-struct cost {
-	uint32_t rounds, messages;
-	uint64_t chunks;
-};
-
-/* Runs the lanes; a message's number of hops is one more than that of any that its sending lane
- * had received before. */
-static void measure(const struct world *w, struct cost *cost)
-{
-	struct {
-		int from, to;
-		uint32_t channel, hops;
-		bool taken;
-	} * sent;
-	uint32_t at[MOST][8] = {{0}}, hops[MOST][8] = {{0}};
-	size_t nsent = 0, total = 1;
-	bool moved = true;
-
-	for (int i = 0; i < w->n; i++)
-		total += w->programs[i]->nsteps;
-	sent = calloc(total, sizeof(*sent));
-	assert_non_null(sent);
-	*cost = (struct cost){0};
-	while (moved) {
-		moved = false;
-		for (int i = 0; i < w->n; i++) {
-			const struct hk_program *prog = w->programs[i];
-
-			for (uint32_t l = 0; l < prog->nlanes; l++) {
-				const struct hk_lane *lane = &prog->lanes[l];
-				const struct hk_step *st = &prog->steps[lane->first + at[i][l]];
-				size_t k = 0;
-
-				if (at[i][l] == lane->nsteps)
-					continue;
-				while (st->from >= 0 && k < nsent &&
-				       (sent[k].taken || sent[k].from != st->from ||
-					sent[k].to != i || sent[k].channel != lane->channel))
-					k++;
-				if (st->from >= 0 && k == nsent)
-					continue;
-				if (st->from >= 0) {
-					sent[k].taken = true;
-					if (sent[k].hops > hops[i][l])
-						hops[i][l] = sent[k].hops;
-				}
-				if (st->to >= 0) {
-					sent[nsent].from = i;
-					sent[nsent].to = st->to;
-					sent[nsent].channel = lane->channel;
-					sent[nsent].hops = hops[i][l] + 1;
-					if (sent[nsent].hops > cost->rounds)
-						cost->rounds = sent[nsent].hops;
-					nsent++;
-				}
-				at[i][l]++;
-				moved = true;
-			}
-		}
-	}
-	free(sent);
-	for (int i = 0; i < w->p.nranks; i++) {
-		uint32_t messages = 0;
-		uint64_t chunks = 0;
-
-		for (uint32_t k = 0; k < w->programs[i]->nsteps; k++)
-			if (w->programs[i]->steps[k].to >= 0) {
-				messages++;
-				chunks += w->programs[i]->steps[k].nchunks;
-			}
-		cost->messages = messages > cost->messages ? messages : cost->messages;
-		cost->chunks = chunks > cost->chunks ? chunks : cost->chunks;
-	}
-}
-
 static void check_work(const struct hk_algo *algo, const struct world *w)
 {
-	struct cost cost;
-	struct hk_work work;
+	struct hk_work says, has;
 
-	algo->work(&w->p, &work);
-	measure(w, &cost);
-	if (work.rounds != cost.rounds || work.messages != cost.messages ||
-	    work.sent != (double)cost.chunks / w->programs[0]->period)
+	algo->work(&w->p, &says);
+	world_measure(w, &has);
+	if (says.rounds != has.rounds || says.messages != has.messages || says.sent != has.sent)
 		fail_msg("%s, %d ranks, root %d: says %u rounds, %u messages, %g blocks; has %u, "
 			 "%u, %g",
-			 algo->name, w->p.nranks, w->p.root, work.rounds, work.messages, work.sent,
-			 cost.rounds, cost.messages, (double)cost.chunks / w->programs[0]->period);
+			 algo->name, w->p.nranks, w->p.root, says.rounds, says.messages, says.sent,
+			 has.rounds, has.messages, has.sent);
 }
 
 static void prove(const struct shape *s, const struct hk_algo *algo, int root, unsigned form)
