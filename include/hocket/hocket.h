@@ -345,6 +345,7 @@ HOCKET_API hocketResult_t hocketRecv(void *recvbuff, size_t count, hocketDataTyp
  * their order; its sends and receives, and other communicators, progress beside them, so nothing
  * waits for its neighbour. Groups nest; the outermost end runs them. Calls in a group check their
  * arguments at once, and a failing one makes hocketGroupEnd drop the group and return its error.
+ * A communicator that fails, or has failed, does not keep the others' calls from being done.
  * Creations and splits of communicators may be in a group, so that one thread can make several
  * ranks; they are ready when hocketGroupEnd returns (hocketInProgress: the non-blocking ones are
  * still being made), and can't be used in the same group.

@@ -194,8 +194,7 @@ int hk_batch_check(struct hk_batch *b)
 
 		if (t->comm->finalized)
 			return hk_fail_quiet(HK_EUSAGE, "a group uses a finalized communicator");
-		err = hk_comm_check(t->comm);
-		if (!err && t->np2p)
+		if (t->np2p)
 			err = check_self(t);
 		if (!err && t->np2p)
 			err = lay_p2p(t);

@@ -13,7 +13,9 @@ int hk_batch_create(struct hk_batch **batch);
  * handle meant at the call: -EINVAL if it does not mean it any more. */
 int hk_batch_add(struct hk_batch *b, hocketComm_t handle, struct hk_comm *c,
 		 const struct hk_request *req);
-/* Whether it can run: the communicators are well, and what goes to oneself comes from oneself. */
+/* Whether it can run: what goes to oneself comes from oneself. A communicator that has failed is no
+ * hindrance: when that becomes known is a matter of chance, and the others must not depend on it.
+ */
 int hk_batch_check(struct hk_batch *b);
 /* Takes a ticket on each of its communicators: from here on it must be run. */
 void hk_batch_issue(struct hk_batch *b);
