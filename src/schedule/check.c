@@ -51,6 +51,9 @@ static int check_problem(const struct hk_problem *p, struct hk_program *const *p
 	if ((unsigned)p->coll >= HK_NCOLLS || p->nranks < 1 || p->channels < 1 || p->root < 0 ||
 	    p->root >= p->nranks)
 		return hk_check_fail(report, HK_CHECK_BOUNDS, "the problem itself makes no sense");
+	if (p->coll == HK_POINT_TO_POINT)
+		return hk_check_fail(report, HK_CHECK_BOUNDS,
+				     "sends and receives promise nothing that could be proved");
 	if (n < p->nranks)
 		return hk_check_fail(report, HK_CHECK_BOUNDS,
 				     "%d programs are too few for %d ranks", n, p->nranks);

@@ -483,6 +483,27 @@ static void test_switch(void **state)
 	expect(&w, 1, HK_CHECK_BOUNDS, "past the end");
 }
 
+/* What a rank exchanges with others by itself has no promise, whatever its programs. */
+static void test_point_to_point(void **state)
+{
+	struct hk_problem p = {
+		.coll = HK_POINT_TO_POINT, .nranks = 2, .channels = 1, .sends = 1, .receives = 3};
+	struct hk_program *programs[2];
+	struct hk_report report;
+	struct hk_builder *b;
+
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(hk_build_begin(&p, i, &b), 0);
+		hk_build_chunks(b, 1, 0);
+		hk_build_copy(b, hk_build_lane(b, 0), HK_IN, 0, HK_OUT, 2, 1);
+		assert_int_equal(hk_build_finish(b, &programs[i]), 0);
+	}
+	assert_int_equal(hk_check(&p, programs, 2, 2, &report), -HK_EPROOF);
+	assert_int_equal(report.phase, HK_CHECK_BOUNDS);
+	for (int i = 0; i < 2; i++)
+		hk_program_free(programs[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -501,6 +522,7 @@ int main(void)
 		cmocka_unit_test(test_sum_that_wraps),
 		cmocka_unit_test(test_in_overwritten),
 		cmocka_unit_test(test_switch),
+		cmocka_unit_test(test_point_to_point),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
