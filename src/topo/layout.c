@@ -44,7 +44,7 @@ static int renumber(int n, const int *values, struct member *members, int *numbe
 	for (int i = 0; i < n; i++)
 		members[i] = (struct member){values[i], i};
 	qsort(members, (size_t)n, sizeof(*members), compare_members);
-	/* For now each rank gets the first rank of its group: sorted, that one is the run's head.
+	/* At first each rank gets the first rank of its group: sorted, that one is the run's head.
 	 */
 	for (int i = 0, head = 0; i < n; i++) {
 		if (members[i].value != members[head].value)
