@@ -121,6 +121,7 @@ static const struct hk_recv_ops recv_ops = {
 	.peek = port_peek,
 	.pull = hk_pull_none,
 	.release = port_release,
+	.offer = hk_offer_none,
 };
 
 /* Enough of a transport for whoever names it or waits on it; connections are not made by it. */
@@ -166,6 +167,7 @@ static const struct hk_transport port_transport = {
 	.detach = hk_detach_none,
 	.arm = hk_arm_none,
 	.wait = hk_wait_nap,
+	.sever = hk_sever_none,
 	.memory = no_memory,
 	.close = no_close,
 };

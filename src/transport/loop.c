@@ -329,6 +329,7 @@ static const struct hk_recv_ops recv_ops = {
 	.peek = loop_peek,
 	.pull = loop_pull,
 	.release = loop_release,
+	.offer = hk_offer_none,
 };
 
 /* --- connecting --- */
@@ -562,6 +563,7 @@ const struct hk_transport hk_transport_loop = {
 	.detach = hk_detach_none,
 	.arm = hk_arm_none,
 	.wait = loop_wait,
+	.sever = hk_sever_none,
 	.memory = loop_memory,
 	.close = loop_close,
 };

@@ -369,6 +369,7 @@ const struct hk_transport hk_transport_shm = {
 	.detach = shm_detach,
 	.arm = shm_arm,
 	.wait = shm_wait,
+	.sever = hk_sever_none,
 	.memory = shm_memory,
 	.close = shm_close,
 };

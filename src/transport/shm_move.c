@@ -364,4 +364,5 @@ const struct hk_recv_ops hk_shm_recv_ops = {
 	.peek = shm_peek,
 	.pull = shm_pull,
 	.release = shm_release,
+	.offer = hk_offer_none,
 };

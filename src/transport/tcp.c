@@ -331,6 +331,7 @@ static const struct hk_recv_ops recv_ops = {
 	.peek = tcp_peek,
 	.pull = hk_pull_none,
 	.release = tcp_release,
+	.offer = hk_offer_none,
 };
 
 /* --- waiting --- */
@@ -580,6 +581,7 @@ const struct hk_transport hk_transport_tcp = {
 	.detach = hk_detach_none,
 	.arm = hk_arm_none,
 	.wait = tcp_wait,
+	.sever = hk_sever_none,
 	.memory = tcp_memory,
 	.close = tcp_close,
 };

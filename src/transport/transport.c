@@ -66,3 +66,11 @@ int hk_pull_none(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes)
 {
 	return hk_fail(ENOTSUP, "%s has no messages to be pulled", r->ep->transport->name);
 }
+
+void hk_offer_none(struct hk_recv *r, uint32_t ahead, void *dst, uint32_t bytes, uint32_t mark)
+{
+}
+
+void hk_sever_none(struct hk_endpoint *ep)
+{
+}

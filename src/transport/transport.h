@@ -105,6 +105,10 @@ struct hk_transport {
 	/* Blocks until something may have arrived or a slot may be free, at most timeout_ns.
 	 * Spurious returns are fine. Default: hk_wait_nap. */
 	void (*wait)(struct hk_endpoint *ep, int64_t timeout_ns);
+	/* After a failure, before its call returns to the user: from now on nothing arrives any
+	 * more in memory that was offered, nothing that was lent is read any more, and every
+	 * connection fails. Called by the thread that polls. Default: hk_sever_none. */
+	void (*sever)(struct hk_endpoint *ep);
 	/* Bytes that the endpoint and its connections occupy now (touched pages, not address
 	 * space). */
 	size_t (*memory)(struct hk_endpoint *ep);
@@ -144,6 +148,13 @@ struct hk_recv_ops {
 	int (*pull)(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes);
 	/* Gives the peeked slot back to the sender. 0 or a negative code. */
 	int (*release)(struct hk_recv *r);
+	/* Says where the message that `ahead` others come before (0: the one that peek would show)
+	 * is wanted, while it has not come: `bytes` at dst, with this mark. A transport that can
+	 * has the sender put it there; peek then shows dst as its data. Only a hint, that it may
+	 * forget. The memory is the transport's until that message has come, or sever. Offers are
+	 * made in the order of the messages, each message at most once; some may be left out.
+	 * Default: hk_offer_none. */
+	void (*offer)(struct hk_recv *r, uint32_t ahead, void *dst, uint32_t bytes, uint32_t mark);
 };
 
 /* Transports put these first in their own structs. */
@@ -176,6 +187,8 @@ void hk_wait_nap(struct hk_endpoint *ep, int64_t timeout_ns);
 bool hk_lends_never(struct hk_send *s, const void *data, uint32_t bytes);
 int hk_lend_none(struct hk_send *s, const void *data, uint32_t bytes, uint32_t mark);
 int hk_flush_done(struct hk_send *s);
+void hk_offer_none(struct hk_recv *r, uint32_t ahead, void *dst, uint32_t bytes, uint32_t mark);
+void hk_sever_none(struct hk_endpoint *ep);
 int hk_pull_none(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes);
 
 #endif
