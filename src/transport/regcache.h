@@ -7,7 +7,7 @@
  *
  * What is registered:
  * - ordinary private memory (malloc, mmap, stack), if the kernel tells us when it is unmapped
- *   (userfaultfd; `hocket doctor` and the log say when not). Shared mappings, mapped files,
+ *   (userfaultfd; the log says when not). Shared mappings, mapped files,
  *   read-only memory and huge pages of hugetlbfs are not: get() answers NULL, the caller copies;
  * - memory attached by the library, always;
  * - device memory, if the transport's devices take dmabufs and it was created with a finder.
@@ -37,7 +37,6 @@ struct hk_reg {
 	uintptr_t base; /* set by the cache after add */
 	size_t bytes;
 	/* The rest is the cache's. */
-	struct hk_regcache *cache;
 	struct hk_reg *newer, *older; /* in order of use */
 	struct hk_vmwatch_range watch;
 	uint64_t device_id; /* of the allocation, if from is HK_REG_DEVICE */
