@@ -24,6 +24,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,10 +33,11 @@
 #include "error.h"
 #include "transport.h"
 
-#define PIECE_BYTES ((size_t)32 << 20) /* of attached and device memory */
-#define JOIN_BYTES  ((size_t)64 << 20) /* registrations do not grow past it by neighbours */
-#define REFUSALS    16u
-#define REFUSED_NS  INT64_C(1000000000)
+#define PIECE_BYTES  ((size_t)32 << 20) /* of attached and device memory */
+#define JOIN_BYTES   ((size_t)64 << 20) /* registrations do not grow past it by neighbours */
+#define REFUSALS     16u
+#define REFUSED_NS   INT64_C(1000000000)
+#define SETTLE_TRIES 4u
 
 struct hk_regcache {
 	const struct hk_reg_ops *ops;
@@ -215,13 +217,21 @@ static void drain(struct hk_regcache *c)
 			retire_range(c, gone[i].base, gone[i].end, HK_REG_ORDINARY);
 }
 
-/* Whether the entries of ordinary memory can be believed now. */
+/* Whether the entries of ordinary memory can be believed now. If not, then in microseconds; but the
+ * thread that reads what happened may need this core. */
 static bool settle(struct hk_regcache *c)
 {
-	if (!hk_vmwatch_settled(&c->watch))
+	if (!c->stats.ordinary)
 		return false;
-	drain(c);
-	return true;
+	for (unsigned i = 0; i < SETTLE_TRIES; i++) {
+		if (hk_vmwatch_settled(&c->watch)) {
+			drain(c);
+			return true;
+		}
+		sched_yield();
+	}
+	c->stats.unsettled++;
+	return false;
 }
 
 /* ---- a miss ---- */
@@ -242,6 +252,13 @@ static void note_refusal(struct hk_regcache *c, uintptr_t base, uintptr_t end)
 	c->refusals[i].base = base;
 	c->refusals[i].end = end;
 	c->refusals[i].until = hk_now_ns() + REFUSED_NS;
+}
+
+static void forget_refusals(struct hk_regcache *c, uintptr_t base, uintptr_t end)
+{
+	for (unsigned i = 0; i < REFUSALS; i++)
+		if (c->refusals[i].base < end && base < c->refusals[i].end)
+			c->refusals[i].until = 0;
 }
 
 /* Registers [base, end) with the devices. */
@@ -493,8 +510,10 @@ int hk_regcache_attach(struct hk_regcache *c, const struct hk_memory *m)
 			err = hk_fail(ENOMEM, "out of memory for a list of %u regions", room);
 		}
 	}
-	if (!err)
+	if (!err) {
 		c->attached[c->nattached++] = *m;
+		forget_refusals(c, (uintptr_t)m->base, (uintptr_t)m->base + m->bytes);
+	}
 	pthread_mutex_unlock(&c->lock);
 	return err;
 }

@@ -72,6 +72,7 @@ struct hk_reg_ops {
 struct hk_regcache_stats {
 	uint64_t hits, misses;
 	uint64_t refused;	/* gets answered NULL */
+	uint64_t unsettled;	/* of these: because memory was just being unmapped */
 	uint64_t evictions;	/* to stay within the bounds */
 	uint64_t invalidations; /* because their memory went away */
 	size_t bytes, most_bytes;
