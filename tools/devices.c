@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #if HOCKET_WITH_VERBS
-#include <infiniband/verbs.h>
+#include "ibv.h"
 #endif
 #if HOCKET_WITH_CUDA
 #include <cuda.h>
@@ -19,15 +19,16 @@
 void hk_devices_print_rdma(void)
 {
 #if HOCKET_WITH_VERBS
+	const struct hk_ibv *v = hk_ibv();
 	int n = 0;
-	struct ibv_device **list = ibv_get_device_list(&n);
+	struct ibv_device **list = v ? v->get_device_list(&n) : NULL;
 
 	printf("  RDMA devices        %s", list && n ? "" : "none");
 	for (int i = 0; list && i < n; i++)
-		printf("%s%s", i ? ", " : "", ibv_get_device_name(list[i]));
-	printf("\n");
+		printf("%s%s", i ? ", " : "", v->get_device_name(list[i]));
+	printf("%s%s\n", v ? "" : ": ", v ? "" : hk_ibv_problem());
 	if (list)
-		ibv_free_device_list(list);
+		v->free_device_list(list);
 #else
 	printf("  RDMA devices        not looked for: built without libibverbs\n");
 #endif
