@@ -23,6 +23,7 @@ struct hk_ib_port {
 	int gid_index;	   /* -1: InfiniBand, reached by its LID without a GRH */
 	union ibv_gid gid; /* of gid_index; of InfiniBand that of index 0, if that is -1 */
 	bool roce;	   /* Ethernet, RoCE */
+	bool roce_v2;	   /* and the GID is of its second version: UDP, can be routed */
 	bool iwarp;	   /* Ethernet, iWARP: only the rdmacm connects it */
 	bool global;	   /* a GRH is needed to reach any peer */
 	uint16_t lid, pkey_index;
