@@ -200,18 +200,25 @@ int hk_ib_gid_choose(const struct hk_ib_gid *gids, unsigned n, const uint8_t *ke
 
 /* --- ports --- */
 
-/* Negative if a is better than b. */
-static int compare(const struct hk_ib_candidate *a, const struct hk_ib_candidate *b)
+/* Negative if a comes before b among rails. Neither state nor speed, which a dead link changes, has
+ * a say: equal hosts shall have the same rails at the same places. */
+static int compare_places(const struct hk_ib_candidate *a, const struct hk_ib_candidate *b)
 {
-	if (a->active != b->active)
-		return a->active ? -1 : 1;
 	if (a->near != b->near)
 		return a->near ? -1 : 1;
 	if (a->item != b->item)
 		return a->item < b->item ? -1 : 1;
-	if (a->gbits != b->gbits)
-		return a->gbits > b->gbits ? -1 : 1;
 	return strverscmp(a->name, b->name);
+}
+
+/* Negative if a is to be taken before b. */
+static int compare(const struct hk_ib_candidate *a, const struct hk_ib_candidate *b)
+{
+	if (a->active != b->active)
+		return a->active ? -1 : 1;
+	if (a->near == b->near && a->item == b->item && a->gbits != b->gbits)
+		return a->gbits > b->gbits ? -1 : 1;
+	return compare_places(a, b);
 }
 
 static unsigned sort(const struct hk_ib_candidate *c, unsigned n, unsigned *order)
@@ -303,11 +310,11 @@ static unsigned take(const struct hk_ib_candidate *c, const unsigned *order, uns
 	return taken;
 }
 
-/* Back into the order of preference, whatever this process's turn was. */
-static void restore_order(const struct hk_ib_candidate *c, unsigned *picks, unsigned n)
+static void order_places(const struct hk_ib_candidate *c, unsigned *picks, unsigned n)
 {
 	for (unsigned i = 1; i < n; i++)
-		for (unsigned at = i; at && compare(&c[picks[at]], &c[picks[at - 1]]) < 0; at--) {
+		for (unsigned at = i; at && compare_places(&c[picks[at]], &c[picks[at - 1]]) < 0;
+		     at--) {
 			unsigned swap = picks[at];
 
 			picks[at] = picks[at - 1];
@@ -341,7 +348,7 @@ unsigned hk_ib_choose(struct hk_ib_candidate *c, unsigned n, unsigned turn, unsi
 		taken += take(c, usable + from, to - from, first->active ? turn : 0, most - taken,
 			      picks + taken);
 	}
-	restore_order(c, picks, taken);
+	order_places(c, picks, taken);
 	for (unsigned i = 0; i < taken; i++)
 		c[picks[i]].why = NULL;
 	return taken;

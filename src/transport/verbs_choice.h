@@ -72,15 +72,17 @@ struct hk_ib_candidate {
 };
 
 /*
- * Picks at most `most` of n candidates and writes their indexes, best first; returns how many. None
- * if none is active.
+ * Picks at most `most` of n candidates and returns how many; none if none is active. Their indexes
+ * are written in an order that does not depend on which are up: near ones first, then as listed,
+ * then by name.
  * - InfiniBand and Ethernet are never mixed: the one with more bandwidth.
  * - Of ports that nobody named, those slower than half of the fastest are left out.
  * - Near ports before others, then in the list's order, then faster ones, then by name (2 before
  * 10).
  * - Ports that are equally near are taken from their networks in turn; `turn` says with which port
  *   of a network to begin, so that processes with different turns share out what there is.
- * - Ports that are down come last, and only those that were named or are of an active one's model.
+ * - Ports that are down are taken last, and only those that were named or are of an active one's
+ * model.
  */
 unsigned hk_ib_choose(struct hk_ib_candidate *c, unsigned n, unsigned turn, unsigned most,
 		      unsigned *picks);

@@ -45,11 +45,12 @@ enum {
 };
 
 /*
- * Opens the devices and picks at most `most` ports by HOCKET_IB_*, best first; at least one is
- * active. `turn` (a rank) spreads the processes of a host over ports that are equally good: two
- * ranks with consecutive turns get different ports of the same networks, where there are enough.
- * Warnings about the fabric come from turn 0, and are mere infos from others. -ENOTSUP, without
- * an error in the log, if there is none: no library, no device, none that is up.
+ * Opens the devices and picks at most `most` ports by HOCKET_IB_*; at least one is active, not
+ * always the first: their order is the same on equal hosts, whichever links are down. `turn` (a
+ * rank) spreads the processes of a host over ports that are equally good: two ranks with
+ * consecutive turns get different ports of the same networks, where there are enough. Warnings
+ * about the fabric come from turn 0, and are mere infos from others. -ENOTSUP, without an error in
+ * the log, if there is none: no library, no device, none that is up.
  */
 int hk_ib_open(unsigned turn, unsigned most, struct hk_ib_port *ports, unsigned *n);
 /* Closes the devices of all n ports. */
