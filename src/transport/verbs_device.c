@@ -7,6 +7,7 @@
 #include "verbs_device.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "error.h"
@@ -21,6 +22,7 @@
 struct found {
 	struct hk_ib_port port; /* ctx NULL: the device could not be opened, or was not to be */
 	bool usable;		/* may be chosen from; else why says why not */
+	bool excluded;		/* by HOCKET_IB_HCA */
 	char why[HK_IB_WHY_BYTES];
 	uint32_t model;
 	int item;
@@ -55,15 +57,6 @@ static struct found *add(struct scan *s, const char *device, unsigned port)
 	return f;
 }
 
-/* A device that is not opened, and why. */
-static void add_useless(struct scan *s, const char *device, const char *why)
-{
-	struct found *f = add(s, device, 0);
-
-	if (f)
-		snprintf(f->why, sizeof(f->why), "%s", why);
-}
-
 /* Whether no port that a device may have is to be looked at. */
 static bool is_excluded(const char *device)
 {
@@ -71,6 +64,17 @@ static bool is_excluded(const char *device)
 		if (hk_ib_match(asked_list(), device, port) != HK_IB_EXCLUDED)
 			return false;
 	return true;
+}
+
+/* A device that is not opened, and why. */
+static void add_useless(struct scan *s, const char *device, const char *why)
+{
+	struct found *f = add(s, device, 0);
+
+	if (!f)
+		return;
+	f->excluded = is_excluded(device);
+	snprintf(f->why, sizeof(f->why), "%s", why);
 }
 
 /* Why the device can't serve whatever its ports are, or NULL. */
@@ -109,8 +113,9 @@ static unsigned scan_ports(struct scan *s, struct ibv_context *ctx)
 		f->item = hk_ib_match(asked_list(), name, port);
 		f->model = attr.vendor_id << 16 ^ attr.vendor_part_id;
 		f->port.ctx = ctx;
-		f->usable = !hk_ib_probe(&f->port, f->why) && f->item != HK_IB_EXCLUDED;
-		if (f->item == HK_IB_EXCLUDED)
+		f->excluded = f->item == HK_IB_EXCLUDED;
+		f->usable = !hk_ib_probe(&f->port, f->why) && !f->excluded;
+		if (f->excluded)
 			snprintf(f->why, sizeof(f->why), "excluded by HOCKET_IB_HCA");
 		users++;
 	}
@@ -232,30 +237,50 @@ static void close_others(struct scan *s, const struct hk_ib_port *ports, unsigne
 	}
 }
 
+/* Appends to the sentence; what does not fit is cut off. */
+static void __attribute__((format(printf, 3, 4)))
+append(char *text, size_t size, const char *fmt, ...)
+{
+	size_t used = strlen(text);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text + used, size - used, fmt, ap);
+	va_end(ap);
+}
+
+/* Why none of the devices that were found can be used. */
+static void explain_ports(const struct scan *s, char *text, size_t size)
+{
+	unsigned told = 0;
+
+	append(text, size, "no RDMA port can be used:");
+	for (unsigned i = 0; i < s->n; i++)
+		if (!s->found[i].excluded)
+			append(text, size, "%s %s: %s", told++ ? ";" : "", s->found[i].port.name,
+			       s->found[i].why);
+	if (told)
+		return;
+	append(text, size, " HOCKET_IB_HCA=%s leaves none of", asked_list() ? asked_list() : "");
+	for (unsigned i = 0; i < s->n; i++)
+		append(text, size, "%s %s", i ? "," : "", s->found[i].port.name);
+}
+
 /* The sentence for a machine on which there is no rail, recorded as this thread's error. */
 static int nothing_found(const struct scan *s, unsigned turn)
 {
-	const char *list = asked_list();
-	char text[400];
-	size_t used;
+	char text[400] = "";
 
 	if (!hk_ibv())
-		snprintf(text, sizeof(text), "no RDMA: %s", hk_ibv_problem());
+		append(text, sizeof(text), "no RDMA: %s", hk_ibv_problem());
 	else if (!s->devices)
-		snprintf(text, sizeof(text),
-			 "no RDMA: this machine shows no device (`ibv_devices` lists them; is the "
-			 "driver loaded, and is /dev/infiniband visible here?)");
+		append(text, sizeof(text),
+		       "no RDMA: this machine shows no device (`ibv_devices` lists them; is the "
+		       "driver loaded, and is /dev/infiniband visible here?)");
 	else
-		snprintf(text, sizeof(text),
-			 "no RDMA port can be used%s%s:", list ? " of HOCKET_IB_HCA=" : "",
-			 list ? list : "");
-	for (unsigned i = 0; i < s->n; i++) {
-		used = strlen(text);
-		snprintf(text + used, sizeof(text) - used, "%s %s: %s", i ? ";" : "",
-			 s->found[i].port.name, s->found[i].why);
-	}
+		explain_ports(s, text, sizeof(text));
 	/* Who named devices wants to hear; of others only where there are any, and once a job. */
-	hk_log(list || (s->devices && !turn) ? HK_LOG_WARN : HK_LOG_INFO, "%s", text);
+	hk_log(asked_list() || (s->devices && !turn) ? HK_LOG_WARN : HK_LOG_INFO, "%s", text);
 	hk_set_last_error(text);
 	return -ENOTSUP;
 }

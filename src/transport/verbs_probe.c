@@ -280,12 +280,13 @@ static void explain_state(const struct hk_ib_port *p, enum ibv_port_state state,
 {
 	if (state == IBV_PORT_INIT || state == IBV_PORT_ARMED)
 		snprintf(why, HK_IB_WHY_BYTES,
-			 "its link is up but no subnet manager has brought it to work (%s)",
+			 "its link is up but not configured (%s): is a subnet manager running?",
 			 hk_ibv()->port_state_str(state));
 	else
-		snprintf(why, HK_IB_WHY_BYTES, "its link is down (%s)%s%s",
-			 hk_ibv()->port_state_str(state),
-			 *p->netdev ? "; `ip link show` says more of " : "", p->netdev);
+		snprintf(why, HK_IB_WHY_BYTES,
+			 "its link is %s: check its cable, its switch port and `%s%s`",
+			 hk_ibv()->port_state_str(state), *p->netdev ? "ip link show " : "ibstat",
+			 p->netdev);
 }
 
 int hk_ib_probe(struct hk_ib_port *p, char why[HK_IB_WHY_BYTES])
