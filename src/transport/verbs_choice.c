@@ -345,7 +345,8 @@ unsigned hk_ib_choose(struct hk_ib_candidate *c, unsigned n, unsigned turn, unsi
 		for (to = from; to < nusable && c[usable[to]].active == first->active &&
 				c[usable[to]].near == first->near;)
 			to++;
-		taken += take(c, usable + from, to - from, turn, most - taken, picks + taken);
+		taken += take(c, usable + from, to - from, first->active ? turn : 0, most - taken,
+			      picks + taken);
 	}
 	order_places(c, picks, taken);
 	for (unsigned i = 0; i < taken; i++)

@@ -105,14 +105,15 @@ static void lend_and_read(const struct hk_loop_faults *how)
 			bad += got[i] != byte_of(k, i);
 		assert_int_equal(bad, 0);
 		/* What was lent is the receiver's until it has released it. */
-		if (is_lent)
+		if (is_lent && !traits.devices)
 			assert_int_equal(s->send->ops->flush(s->send), 0);
 		assert_int_equal(s->recv->ops->release(s->recv), 0);
 		while (s->send->ops->flush(s->send) != 1)
 			assert_true(hk_now_ns() < end);
 		lent += is_lent;
 	}
-	assert_int_equal(lent > 0, traits.lends);
+	if (!traits.devices)
+		assert_int_equal(lent > 0, traits.lends);
 	if (how->pull)
 		assert_int_equal(pulled > 0, traits.pulls);
 	world_close(&w);
@@ -143,7 +144,8 @@ void lender_sees_death(void **state)
 	world_open(&w, transport, &config);
 	s = world_connect(&w, 0, 1, 0);
 	if (send_message(s->send, from, MOST, 1)) {
-		assert_int_equal(s->send->ops->flush(s->send), 0);
+		if (!traits_of(transport).devices)
+			assert_int_equal(s->send->ops->flush(s->send), 0);
 		world_close_rank(&w, 1);
 		assert_int_equal(s->send->ops->flush(s->send), -HK_EPEER);
 		assert_non_null(strstr(hk_last_error(), "rank 1"));

@@ -84,6 +84,7 @@ static void one_message_arrives(void **state)
 	assert_int_equal(s->send->ops->reserve(s->send, 6, &slot), 1);
 	memcpy(slot, "hocket", 6);
 	assert_int_equal(s->send->ops->commit(s->send, 6, 42), 0);
+	assert_true(stream_flush_wait(s, true));
 	for (int64_t end = hk_now_ns() + PATIENCE_NS; !rc && hk_now_ns() < end;)
 		rc = s->recv->ops->peek(s->recv, &data, &bytes, &mark);
 	assert_int_equal(rc, 1);
@@ -200,10 +201,14 @@ static void slots_are_bounded(void **state)
 
 		assert_int_equal(sent, two.slots);
 		/* Peeking frees nothing, releasing does. */
+		assert_true(stream_flush_wait(s, true));
+		while (!s->recv->ops->peek(s->recv, &data, &bytes, &mark))
+			;
 		assert_int_equal(s->recv->ops->peek(s->recv, &data, &bytes, &mark), 1);
 		assert_int_equal(s->send->ops->reserve(s->send, 1, &slot), 0);
-		assert_int_equal(stream_recv(s, &wrong), 1);
-		/* Soon, that is: a transport may pause between its looks. */
+		/* Soon, and perhaps two at a time: a transport may save messages that say so. */
+		for (uint32_t i = 0; i < two.slots / 2; i++)
+			assert_int_equal(stream_recv(s, &wrong), 1);
 		for (int64_t end = hk_now_ns() + PATIENCE_NS;
 		     s->send->ops->reserve(s->send, 1, &slot) != 1;)
 			assert_true(hk_now_ns() < end);
@@ -234,7 +239,8 @@ static void reserve_repeats(void **state)
 		assert_int_equal(stream_send_bytes(s, bytes), 1);
 		for (int64_t end = hk_now_ns() + PATIENCE_NS;
 		     s->received == i && hk_now_ns() < end;)
-			assert_in_range(stream_recv_bytes(s, bytes, &wrong), 0, 1);
+			assert_in_range(s->send->ops->flush(s->send), 0, 1),
+				assert_in_range(stream_recv_bytes(s, bytes, &wrong), 0, 1);
 		assert_int_equal(s->received, i + 1);
 		assert_well(wrong);
 	}
@@ -300,7 +306,7 @@ static void channels_are_independent(void **state)
 	send_until_full(full, 50);
 	for (unsigned i = 0; i < 50; i++) {
 		assert_int_equal(stream_send(other), 1);
-		assert_int_equal(stream_recv_wait(other, &wrong), 1);
+		assert_int_equal(stream_deliver(other, &wrong), 1);
 	}
 	assert_well(wrong);
 	world_connect(&w, 0, 1, 1);
@@ -414,6 +420,10 @@ int main(int argc, char **argv)
 			fprintf(stderr, " %s", hk_transports[i]->name);
 		fprintf(stderr, "\n");
 		return 2;
+	}
+	if (!world_can_open(transport)) {
+		fprintf(stderr, "SKIPPED: %s is not to be had here\n", transport->name);
+		return 77;
 	}
 	return cmocka_run_group_tests_name(transport->name, checks, NULL, NULL);
 }

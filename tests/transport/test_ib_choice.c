@@ -277,11 +277,6 @@ static void test_big_host(void **state)
 	expect(&m, 7, 16,
 	       "mlx5_0:1 mlx5_1:1 mlx5_2:1 mlx5_3:1 mlx5_8:1 mlx5_9:1 mlx5_10:1 mlx5_11:1");
 	expect(&m, 4000000000u, 1, "mlx5_0:1");
-	/* a process on the other node */
-	for (unsigned i = 0; i < 8; i++)
-		m.c[i].near = !m.c[i].near;
-	expect(&m, 0, 2, "mlx5_8:1 mlx5_9:1");
-	expect(&m, 1, 6, "mlx5_8:1 mlx5_9:1 mlx5_10:1 mlx5_11:1 mlx5_2:1 mlx5_3:1");
 }
 
 static void test_layers(void **state)
@@ -368,11 +363,6 @@ static void test_down(void **state)
 	/* as a rail, where there are not enough without it, in its own place */
 	expect(&m, 0, 2, "mlx5_0:1 mlx5_2:1");
 	expect(&m, 0, 8, "mlx5_0:1 mlx5_1:1 mlx5_2:1");
-	/* two that are down are shared out as others are */
-	m.c[2].active = false;
-	m.c[2].near = true;
-	expect(&m, 0, 2, "mlx5_0:1 mlx5_1:1");
-	expect(&m, 1, 2, "mlx5_0:1 mlx5_2:1");
 	/* another model only if it is named */
 	name(&m, "mlx5_0,bnxt0");
 	m.c[1] = m.c[3];

@@ -7,8 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -623,97 +619,6 @@ static void test_two_caches(void **state)
 	munmap(a, 4 * PAGE);
 }
 
-/* What is no longer cached is no longer watched: its owner's unmapping must not wait for us. */
-static void test_unwatched(void **state)
-{
-	struct fixture *f = *state;
-	struct hk_vmwatch w;
-	uint8_t *a = map(4);
-
-	need_watch(f);
-	assert_int_equal(hk_vmwatch_open(&w), 0);
-	assert_true(use(f, a, 2 * PAGE));
-	f->device.fail_above = PAGE;
-	assert_true(use(f, a + 2 * PAGE, PAGE));
-	/* Takes the place of both. */
-	f->device.fail_above = 0;
-	assert_true(use(f, a, 3 * PAGE));
-	assert_int_equal(stats(f).regions, 1);
-	munmap(a, PAGE);
-	for (int i = 0; i < 1000 && !hk_vmwatch_settled(&w); i++)
-		sched_yield();
-	assert_true(hk_vmwatch_pending(&w));
-	hk_regcache_tidy(f->cache);
-	assert_int_equal(stats(f).regions, 0);
-	hk_vmwatch_take(&w, (struct hk_vmwatch_gone[HK_VMWATCH_GONE]){{0}});
-	munmap(a + PAGE, 3 * PAGE);
-	for (int i = 0; i < 1000 && !hk_vmwatch_settled(&w); i++)
-		sched_yield();
-	assert_false(hk_vmwatch_pending(&w));
-	hk_vmwatch_close(&w);
-}
-
-/* Makes system call `number` fail with EPERM from now on; of ioctl only with this request. */
-static int forbid(unsigned number, unsigned request)
-{
-	bool any = number != SYS_ioctl;
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, request, 0, any ? 0 : 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog filter = {sizeof(code) / sizeof(code[0]), code};
-
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, 2, &filter);
-}
-
-/* In a container that forbids userfaultfd, and the device too. */
-static int contained(void)
-{
-	struct hk_memory m = shared_memory(4 * PAGE);
-	struct pinned_device device = {.fail = 0};
-	struct hk_regcache *cache;
-	struct hk_regcache_stats s;
-	uint8_t *a = map(1);
-	struct hk_reg *r;
-
-	if (forbid(SYS_userfaultfd, 0) || forbid(SYS_ioctl, 0xaa00) ||
-	    hk_regcache_create(&pinned_ops, &device, MOST_BYTES, MOST_REGIONS, &cache))
-		return 1;
-	hk_regcache_stats(cache, &s);
-	if (s.ordinary || hk_regcache_get(cache, a, PAGE) || device.adds)
-		return 2;
-	if (hk_regcache_attach(cache, &m))
-		return 3;
-	r = hk_regcache_get(cache, m.base, PAGE);
-	if (!r)
-		return 4;
-	hk_regcache_put(cache, r);
-	hk_regcache_detach(cache, &m);
-	hk_regcache_destroy(cache);
-	return device.live ? 5 : 0;
-}
-
-static void test_contained(void **state)
-{
-	struct fixture *f = *state;
-	int status = -1;
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0)
-		_exit(contained());
-	assert_true(pid > 0);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-	assert_int_equal(f->device.adds, 0);
-}
-
 /* More goes away than can be listed. */
 static void test_much_gone(void **state)
 {
@@ -832,8 +737,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_caches, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_much_gone, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unwatched, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_contained, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fork, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fork_lives_on, setup, teardown),
 	};
