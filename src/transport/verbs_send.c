@@ -277,6 +277,15 @@ static int verbs_lend(struct hk_send *base, const void *data, uint32_t bytes, ui
 	return put_in(s, bytes, mark, data);
 }
 
+/* Whether a device may still read memory of the user's. */
+static bool lends_any(struct hk_verbs_send *s)
+{
+	for (uint32_t n = s->settled; n != s->number; n++)
+		if (out_of(s, n)->lent && !delivered(s, out_of(s, n)))
+			return true;
+	return false;
+}
+
 static int verbs_flush(struct hk_send *base)
 {
 	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
@@ -289,19 +298,17 @@ static int verbs_flush(struct hk_send *base)
 		return 1;
 	hk_verbs_progress(l->ep);
 	settle(s);
-	if (l->error)
-		return l->error;
 	if (s->settled == s->number)
 		return 1;
+	/* A peer that left in peace has had all that it needed. */
+	if (l->gone && s->first == s->number && !lends_any(s))
+		return 1;
+	if (l->error)
+		return l->error;
 	if (s->first != s->number)
 		return l->gone ? hk_verbs_peer_gone(l, &s->error) : 0;
 	/* With other paths to go, what is under way may still need us. */
-	if (l->npaths > 1)
-		return 0;
-	for (uint32_t n = s->settled; n != s->number; n++)
-		if (out_of(s, n)->lent && !delivered(s, out_of(s, n)))
-			return 0;
-	return 1;
+	return l->npaths == 1 && !lends_any(s);
 }
 
 const struct hk_send_ops hk_verbs_send_ops = {

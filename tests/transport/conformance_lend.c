@@ -144,11 +144,20 @@ void lender_sees_death(void **state)
 	world_open(&w, transport, &config);
 	s = world_connect(&w, 0, 1, 0);
 	if (send_message(s->send, from, MOST, 1)) {
-		if (!traits_of(transport).devices)
+		bool devices = traits_of(transport).devices;
+		int64_t end = hk_now_ns() + PATIENCE_NS;
+		int rc = 0;
+
+		if (!devices)
 			assert_int_equal(s->send->ops->flush(s->send), 0);
 		world_close_rank(&w, 1);
-		assert_int_equal(s->send->ops->flush(s->send), -HK_EPEER);
-		assert_non_null(strstr(hk_last_error(), "rank 1"));
+		while (!rc && hk_now_ns() < end)
+			rc = s->send->ops->flush(s->send);
+		/* A device may have delivered it, which is all that the lender waits for. */
+		if (!devices || rc != 1) {
+			assert_int_equal(rc, -HK_EPEER);
+			assert_non_null(strstr(hk_last_error(), "rank 1"));
+		}
 	}
 	world_close(&w);
 	free(from);
