@@ -18,6 +18,7 @@ struct traits traits_of(const struct hk_transport *t)
 	bool shm = !strcmp(t->name, "shm"), loop = !strcmp(t->name, "loop");
 
 	return (struct traits){.buffers = !strcmp(t->name, "tcp"),
+			       .offers = loop,
 			       .lends = loop || (shm && hk_param(HK_PARAM_CMA)),
 			       .pulls = loop || (shm && hk_param(HK_PARAM_CMA) == 2)};
 }
