@@ -88,6 +88,7 @@ struct traits {
 	bool buffers; /* takes more than `slots` messages, in buffers of the kernel's */
 	bool lends;   /* some messages are read where they lie */
 	bool devices; /* a device copies them: where it can, and without the receiver */
+	bool offers;  /* messages come to the places that are offered for them */
 	bool pulls;   /* or pulled; for shm only if HOCKET_CMA=2 makes it do so within a process */
 };
 struct traits traits_of(const struct hk_transport *t);

@@ -3,8 +3,8 @@
  * What every transport must do: one table of checks, run for the transport named by the first
  * argument (meson runs it for each in the list of src/transport/meson.build). What a check has to
  * know about a transport is in harness.h (struct traits) and nowhere else. The checks of messages
- * are here, those of threads, waiting and ends in conformance_life.c, and those of lending in
- * conformance_lend.c.
+ * are here, those of threads, waiting and ends in conformance_life.c, those of lending in
+ * conformance_lend.c, and those of offers and severing in conformance_offer.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,6 +39,7 @@ static void tables_are_complete(void **state)
 	assert_non_null(transport->connect_recv);
 	assert_non_null(transport->arm);
 	assert_non_null(transport->wait);
+	assert_non_null(transport->sever);
 	assert_non_null(transport->memory);
 	assert_non_null(transport->close);
 	assert_ptr_equal(hk_transport_find(transport->name), transport);
@@ -53,6 +54,7 @@ static void tables_are_complete(void **state)
 	assert_non_null(s->recv->ops->peek);
 	assert_non_null(s->recv->ops->pull);
 	assert_non_null(s->recv->ops->release);
+	assert_non_null(s->recv->ops->offer);
 	world_close(&w);
 	transport->close(NULL);
 }
@@ -409,6 +411,11 @@ static const struct CMUnitTest checks[] = {
 	cmocka_unit_test(lent_messages_arrive),
 	cmocka_unit_test(pulled_messages_arrive),
 	cmocka_unit_test(lender_sees_death),
+	cmocka_unit_test(offered_messages_arrive),
+	cmocka_unit_test(offered_and_lent_messages_arrive),
+	cmocka_unit_test(offers_that_do_not_fit),
+	cmocka_unit_test(severed_memory_is_left_alone),
+	cmocka_unit_test(severed_loans_are_not_read),
 };
 
 int main(int argc, char **argv)
