@@ -292,6 +292,10 @@ static void verbs_sever(struct hk_endpoint *base)
 	struct hk_verbs_endpoint *ep = hk_verbs_endpoint(base);
 
 	for (struct hk_verbs_link *l = ep->links; l; l = l->next) {
+		/* A peer that has dialled is to hear of it. */
+		if (l->meeting && !l->error)
+			hk_verbs_meet(l);
+		hk_verbs_meeting_free(l);
 		hk_verbs_link_fail(l, -HK_EABORT);
 		for (unsigned i = 0; i < l->npaths; i++) {
 			hk_verbs_path_close(l->paths[i]);

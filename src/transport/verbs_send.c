@@ -291,6 +291,8 @@ static int verbs_flush(struct hk_send *base)
 	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
 	struct hk_verbs_link *l = s->link;
 
+	if (__builtin_expect(l->meeting != NULL, 0))
+		hk_verbs_progress(l->ep);
 	if (s->first != s->number)
 		hk_verbs_send_push(s);
 	settle(s);
