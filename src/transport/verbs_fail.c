@@ -203,11 +203,15 @@ void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 		}
 		p->tell_join = p->tell_answer = true;
 	}
-	if (hk_verbs_path_connect(p, a)) {
-		hk_verbs_path_lost(p, "it can't be connected");
-		return;
+	if (p->link->ep->cm) {
+		hk_verbs_control_push(p->link);
+		if (answer)
+			hk_verbs_cm_connect(p);
+		return; /* or is called */
 	}
-	if (answer && hk_verbs_probe(p))
+	if (hk_verbs_path_connect(p, a))
+		hk_verbs_path_lost(p, "it can't be connected");
+	else if (answer && hk_verbs_probe(p))
 		hk_verbs_path_lost(p, "it takes no work requests");
 	hk_verbs_control_push(p->link);
 }
