@@ -28,7 +28,7 @@
 
 struct options {
 	size_t min_bytes, max_bytes;
-	double factor;
+	double factor, target;
 	int rounds;
 	bool registered, memory_only;
 	const char *json, *csv;
@@ -53,6 +53,8 @@ static const char help[] =
 	"  -e SIZE   largest size (default 64M)\n"
 	"  -f X      sizes grow by this factor (default 2)\n"
 	"  -R N      rounds, each a block of both (default 15, at most 99)\n"
+	"  -T X      the ratio to reach at every size (default: this project's targets for one "
+	"host)\n"
 	"  -r        register the buffers with Hocket\n"
 	"  -M        no comparison: only run a few calls and print the memory per communicator\n"
 	"  -J FILE   also write the results there as JSON\n"
@@ -70,7 +72,7 @@ static int parse(int argc, char **argv, struct options *o)
 			      .rounds = 15,
 			      .coll = hk_perf_find("all_reduce")};
 	opterr = 0;
-	while ((flag = getopt(argc, argv, "C:b:e:f:R:rMJ:V:h")) != -1) {
+	while ((flag = getopt(argc, argv, "C:b:e:f:R:T:rMJ:V:h")) != -1) {
 		if (flag == 'C')
 			o->coll = hk_perf_find(optarg);
 		else if (flag == 'b')
@@ -81,6 +83,8 @@ static int parse(int argc, char **argv, struct options *o)
 			o->factor = strtod(optarg, NULL);
 		else if (flag == 'R')
 			o->rounds = (int)strtol(optarg, NULL, 10);
+		else if (flag == 'T')
+			o->target = strtod(optarg, NULL);
 		else if (flag == 'r')
 			o->registered = true;
 		else if (flag == 'M')
@@ -303,7 +307,8 @@ static void close_bench(struct bench *b, void *handles[2])
 static int run(struct bench *b)
 {
 	struct hk_compare_setting setting = {b->o.coll,	       b->o.json,   b->o.csv,
-					     b->launch.nprocs, b->o.rounds, b->o.registered};
+					     b->launch.nprocs, b->o.rounds, b->o.registered,
+					     b->o.target};
 	struct hk_compare_report report = {.nranks = b->launch.nprocs};
 	bool root = b->launch.rank == 0;
 	size_t memory, wrong = 0;
