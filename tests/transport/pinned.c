@@ -15,7 +15,8 @@ static int add(void *arg, const struct hk_reg_range *range, struct hk_reg **reg)
 	int err = 0;
 
 	d->adds++;
-	if (d->fail_above && range->bytes > d->fail_above)
+	if ((d->fail_above && range->bytes > d->fail_above) ||
+	    (d->most_locked && d->locked + range->bytes > d->most_locked))
 		return -ENOMEM;
 	if (range->dmabuf_fd < 0)
 		err = pinned_hold(range->base, range->bytes, reg);
@@ -26,6 +27,7 @@ static int add(void *arg, const struct hk_reg_range *range, struct hk_reg **reg)
 	d->base = (uintptr_t)range->base;
 	d->bytes = range->bytes;
 	d->offset = range->dmabuf_fd >= 0 ? range->dmabuf_offset : UINT64_MAX;
+	d->locked += range->bytes;
 	d->live++;
 	return 0;
 }
@@ -35,6 +37,7 @@ static void remove_reg(void *arg, struct hk_reg *reg)
 	struct pinned_device *d = arg;
 
 	d->removes++;
+	d->locked -= reg->bytes;
 	d->live--;
 	if (reg->from == HK_REG_DEVICE)
 		free(reg);

@@ -18,10 +18,11 @@
 
 struct pinned_device {
 	atomic_int adds, removes, live;
-	size_t fail_above; /* longer ranges are refused; 0: none */
-	uintptr_t base;	   /* of the last add: address, */
-	size_t bytes;	   /* length, */
-	uint64_t offset;   /* and offset in the dmabuf, or ~0 */
+	size_t fail_above;	    /* longer ranges are refused; 0: none */
+	size_t locked, most_locked; /* bytes in all, and their limit, if not 0 */
+	uintptr_t base;		    /* of the last add: address, */
+	size_t bytes;		    /* length, */
+	uint64_t offset;	    /* and offset in the dmabuf, or ~0 */
 	/* Device memory: one allocation at a time. */
 	struct hk_device_memory memory;
 	int exports, open_fd;

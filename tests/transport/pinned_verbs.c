@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ibv.h"
+
 #define NO_DEVICE 77
 #define PORT	  1
 
@@ -34,22 +36,23 @@ const bool pinned_in_child = false;
 
 static bool is_up(struct ibv_context *ctx, struct ibv_port_attr *port)
 {
-	return ctx && ibv_query_port(ctx, PORT, port) == 0 && port->state == IBV_PORT_ACTIVE;
+	return ctx && hk_ibv()->query_port(ctx, PORT, port) == 0 && port->state == IBV_PORT_ACTIVE;
 }
 
 static bool find_card(struct ibv_port_attr *port)
 {
-	struct ibv_device **list = ibv_get_device_list(NULL);
+	int n = 0;
+	struct ibv_device **list = hk_ibv() ? hk_ibv()->get_device_list(&n) : NULL;
 
-	for (unsigned i = 0; list && list[i] && !d.ctx; i++) {
-		d.ctx = ibv_open_device(list[i]);
+	for (int i = 0; i < n && !d.ctx; i++) {
+		d.ctx = hk_ibv()->open_device(list[i]);
 		if (d.ctx && !is_up(d.ctx, port)) {
-			ibv_close_device(d.ctx);
+			hk_ibv()->close_device(d.ctx);
 			d.ctx = NULL;
 		}
 	}
 	if (list)
-		ibv_free_device_list(list);
+		hk_ibv()->free_device_list(list);
 	return d.ctx != NULL;
 }
 
@@ -59,7 +62,7 @@ static int connect_to(struct ibv_qp *qp, const struct ibv_qp *other, const union
 	struct ibv_qp_attr a = {.qp_state = IBV_QPS_INIT,
 				.port_num = PORT,
 				.qp_access_flags = IBV_ACCESS_REMOTE_WRITE};
-	int err = ibv_modify_qp(
+	int err = hk_ibv()->modify_qp(
 		qp, &a, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 
 	if (err)
@@ -73,17 +76,18 @@ static int connect_to(struct ibv_qp *qp, const struct ibv_qp *other, const union
 					     .grh = {.dgid = *gid, .hop_limit = 64},
 					     .dlid = port->lid,
 					     .port_num = PORT}};
-	err = ibv_modify_qp(qp, &a,
-			    IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-				    IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
-				    IBV_QP_MIN_RNR_TIMER);
+	err = hk_ibv()->modify_qp(qp, &a,
+				  IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+					  IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+					  IBV_QP_MIN_RNR_TIMER);
 	if (err)
 		return err;
 	a = (struct ibv_qp_attr){
 		.qp_state = IBV_QPS_RTS, .timeout = 14, .retry_cnt = 6, .max_rd_atomic = 1};
-	return ibv_modify_qp(qp, &a,
-			     IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
-				     IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
+	return hk_ibv()->modify_qp(qp, &a,
+				   IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
+					   IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
+					   IBV_QP_MAX_QP_RD_ATOMIC);
 }
 
 int pinned_open(void)
@@ -98,16 +102,16 @@ int pinned_open(void)
 		printf("SKIPPED: no RDMA device is up\n");
 		return NO_DEVICE;
 	}
-	d.pd = ibv_alloc_pd(d.ctx);
-	d.cq = ibv_create_cq(d.ctx, 8, NULL, NULL, 0);
+	d.pd = hk_ibv()->alloc_pd(d.ctx);
+	d.cq = hk_ibv()->create_cq(d.ctx, 8, NULL, NULL, 0);
 	init.send_cq = init.recv_cq = d.cq;
 	if (d.pd && d.cq) {
-		d.mr = ibv_reg_mr(d.pd, &d.arrived, sizeof(d.arrived),
-				  IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
-		d.qps[0] = ibv_create_qp(d.pd, &init);
-		d.qps[1] = ibv_create_qp(d.pd, &init);
+		d.mr = hk_ibv()->reg_mr(d.pd, &d.arrived, sizeof(d.arrived),
+					IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+		d.qps[0] = hk_ibv()->create_qp(d.pd, &init);
+		d.qps[1] = hk_ibv()->create_qp(d.pd, &init);
 	}
-	if (!d.mr || !d.qps[0] || !d.qps[1] || ibv_query_gid(d.ctx, PORT, 0, &gid) ||
+	if (!d.mr || !d.qps[0] || !d.qps[1] || hk_ibv()->query_gid(d.ctx, PORT, 0, &gid) ||
 	    connect_to(d.qps[0], d.qps[1], &gid, &port) ||
 	    connect_to(d.qps[1], d.qps[0], &gid, &port)) {
 		printf("the RDMA device can't be used: %s\n", strerror(errno));
@@ -122,7 +126,7 @@ int pinned_hold(void *base, size_t bytes, struct hk_reg **reg)
 
 	if (!p)
 		return -ENOMEM;
-	p->mr = ibv_reg_mr(d.pd, base, bytes, IBV_ACCESS_LOCAL_WRITE);
+	p->mr = hk_ibv()->reg_mr(d.pd, base, bytes, IBV_ACCESS_LOCAL_WRITE);
 	if (!p->mr) {
 		free(p);
 		return -errno;
@@ -135,7 +139,7 @@ void pinned_drop(struct hk_reg *reg)
 {
 	struct pinned *p = (struct pinned *)reg;
 
-	ibv_dereg_mr(p->mr);
+	hk_ibv()->dereg_mr(p->mr);
 	free(p);
 }
 

@@ -458,6 +458,47 @@ static void test_bounds(void **state)
 	munmap(many, 4 * MOST_REGIONS * PAGE);
 }
 
+/* Less may be locked than the cache was told. */
+static void test_locked_limit(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *a = map(64);
+	struct hk_reg *r;
+
+	need_watch(f);
+	f->device.most_locked = 8 * PAGE;
+	for (size_t i = 0; i < 64; i += 4)
+		assert_true(use(f, a + i * PAGE, 3 * PAGE));
+	/* but not if all is in use */
+	r = hk_regcache_get(f->cache, a, 8 * PAGE);
+	assert_non_null(r);
+	assert_false(use(f, a + 32 * PAGE, PAGE));
+	hk_regcache_put(f->cache, r);
+	munmap(a, 64 * PAGE);
+}
+
+/* A bound of 0 bytes: nothing is registered, nothing watched. */
+static void test_off(void **state)
+{
+	struct fixture *f = *state;
+	struct pinned_device device = {.fail_above = 0};
+	struct hk_regcache *cache;
+	struct hk_vmwatch w;
+	uint8_t *a = map(2);
+
+	need_watch(f);
+	assert_int_equal(hk_vmwatch_open(&w), 0);
+	assert_int_equal(hk_regcache_create(&pinned_ops, &device, 0, 64, &cache), 0);
+	assert_null(hk_regcache_get(cache, a, PAGE));
+	munmap(a, 2 * PAGE);
+	for (int i = 0; i < 1000 && !hk_vmwatch_settled(&w); i++)
+		sched_yield();
+	assert_false(hk_vmwatch_pending(&w));
+	hk_regcache_destroy(cache);
+	hk_vmwatch_close(&w);
+	assert_int_equal(device.adds, 0);
+}
+
 static void test_all_in_use(void **state)
 {
 	struct fixture *f = *state;
@@ -845,6 +886,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pieces_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_locked_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_all_in_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attached, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attached_sparse, setup_device, teardown),
