@@ -59,6 +59,9 @@ static const struct {
 		 "how often an RDMA packet is sent again before its rail counts as dead"},
 	[HK_PARAM_IB_RAILS] = {"HOCKET_IB_RAILS", 2, 1, 8, "most RDMA ports that a rank uses"},
 	[HK_PARAM_IB_QPS] = {"HOCKET_IB_QPS", 1, 1, 8, "RDMA queue pairs per peer and rail"},
+	[HK_PARAM_IB_REG_BYTES] =
+		{"HOCKET_IB_REG_BYTES", 1 << 30, 0, INT64_MAX / 2,
+		 "most bytes of buffers kept registered with RDMA devices; 0: all are copied"},
 	[HK_PARAM_IB_MTU] = {"HOCKET_IB_MTU", 0, 0, 4096,
 			     "largest RDMA packet: 256, 512, 1024, 2048, 4096; 0: as the ports"},
 };

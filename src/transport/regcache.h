@@ -47,9 +47,10 @@ struct hk_reg {
 
 /* One allocation of device memory. */
 struct hk_device_memory {
-	uint64_t base;
+	uint64_t base; /* with bytes: the whole pages that it lies in */
 	size_t bytes;
-	uint64_t id; /* no other allocation of this process ever has it (CUDA: BUFFER_ID) */
+	uint64_t start; /* where in them it starts */
+	uint64_t id;	/* no other allocation of this process ever has it (CUDA: BUFFER_ID) */
 };
 
 /*

@@ -567,7 +567,7 @@ static void test_attached_sparse(void **state)
 	assert_int_equal(hk_regcache_create(&pinned_device_ops, &f->device, 8 * piece, MOST_REGIONS,
 					    &f->cache),
 			 0);
-	f->device.memory = (struct hk_device_memory){(uintptr_t)m.base, m.bytes, 1};
+	f->device.memory = (struct hk_device_memory){(uintptr_t)m.base, m.bytes, 0, 1};
 	r = hk_regcache_get(f->cache, (uint8_t *)m.base + piece + 10, 100);
 	assert_non_null(r);
 	assert_int_equal(r->base, (uintptr_t)m.base + piece);
@@ -595,7 +595,7 @@ static void test_device(void **state)
 		UINTPTR_MAX / 2 + 1 + 64 * (uintptr_t)PAGE; /* never a host address */
 	struct hk_reg *r;
 
-	f->device.memory = (struct hk_device_memory){base, 16 * PAGE, 41};
+	f->device.memory = (struct hk_device_memory){base, 16 * PAGE, base, 41};
 	r = hk_regcache_get(f->cache, (void *)(base + 3 * PAGE), 100);
 	assert_non_null(r);
 	assert_int_equal(r->base, base);
@@ -629,7 +629,7 @@ static void test_device_part(void **state)
 	const uintptr_t base = UINTPTR_MAX / 2 + 1 + 64 * (uintptr_t)PAGE;
 	struct hk_reg *r;
 
-	f->device.memory = (struct hk_device_memory){base, 16 * PAGE, 41};
+	f->device.memory = (struct hk_device_memory){base, 16 * PAGE, base, 41};
 	f->device.fail_above = 2 * PAGE;
 	r = hk_regcache_get(f->cache, (void *)(base + 3 * PAGE + 5), PAGE);
 	assert_non_null(r);
