@@ -63,6 +63,9 @@ static const struct {
 		{"HOCKET_IB_IMMEDIATE", 1, 0, 1,
 		 "announce messages by immediates; 0: by messages of their own, as "
 		 "with iWARP, to try that"},
+	[HK_PARAM_IB_REG_BYTES] =
+		{"HOCKET_IB_REG_BYTES", 1 << 30, 0, INT64_MAX / 2,
+		 "most bytes of buffers kept registered with RDMA devices; 0: all are copied"},
 	[HK_PARAM_IB_MTU] = {"HOCKET_IB_MTU", 0, 0, 4096,
 			     "largest RDMA packet: 256, 512, 1024, 2048, 4096; 0: as the ports"},
 };

@@ -31,6 +31,7 @@ enum hk_param {
 	HK_PARAM_IB_RAILS,     /* most ports used per rank */
 	HK_PARAM_IB_QPS,       /* queue pairs per peer and rail */
 	HK_PARAM_IB_IMMEDIATE, /* whether messages are announced by immediates */
+	HK_PARAM_IB_REG_BYTES, /* most user memory registered per endpoint */
 	HK_PARAM_IB_MTU,       /* largest packet, 0: as the port's */
 	HK_NPARAMS_INT,
 };

@@ -262,6 +262,8 @@ static inline struct hk_verbs_endpoint *hk_verbs_endpoint(struct hk_endpoint *ep
 int hk_verbs_memory_get(struct hk_verbs_endpoint *ep, size_t bytes, struct hk_verbs_memory *m);
 void hk_verbs_memory_put(struct hk_verbs_endpoint *ep, struct hk_verbs_memory *m);
 int hk_verbs_cache_open(struct hk_verbs_endpoint *ep);
+/* Whether the pd's device, its driver and kernel can register dmabufs. */
+bool hk_verbs_takes_dmabufs(const struct hk_ibv *ibv, struct ibv_pd *pd);
 
 /* --- verbs_path.c --- */
 
