@@ -164,4 +164,6 @@ const struct hk_wire_ops hk_boot_wire_ops = {
 	.fetch = fetch,
 	.dial = dial,
 	.answer = answer,
+	.routes = hk_routes_one,
+	.dial_by = hk_dial_by_none,
 };
