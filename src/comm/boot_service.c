@@ -391,10 +391,10 @@ int hk_service_adopt(struct hk_service *sv, uint32_t peer, const struct hk_sessi
 
 static int listen_all(struct hk_service *sv, struct hk_contact *contact)
 {
-	int fds[HK_BOOT_ADDRS], fd, err;
+	int fds[HK_CONTACT_ADDRS], fd, err;
 	unsigned count;
 
-	err = hk_net_listen(contact->addr, fds, &count);
+	err = hk_net_listen(contact->addr, HK_CONTACT_ADDRS, fds, &count);
 	if (err)
 		return err;
 	for (unsigned i = 0; i < count; i++)
