@@ -252,6 +252,7 @@ static void add(const struct own *own, struct hk_routes *routes, const struct hk
 		if (same_ip(&r->to[i], to))
 			return;
 	r->from[r->naddrs] = *from;
+	r->from[r->naddrs].port = 0; /* any; this one listens */
 	r->to[r->naddrs++] = *to;
 }
 

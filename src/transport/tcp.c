@@ -55,24 +55,27 @@ struct waiting {
 	int64_t most_ns;     /* ... and this is as long as it may wait */
 };
 
+static void await_dial(struct hk_tcp_recv *r, struct waiting *w)
+{
+	int rc;
+
+	if (r->error || r->fd >= 0 || r->gather)
+		return;
+	rc = hk_tcp_meet(r);
+	w->due |= rc == 0;
+	w->ready |= rc < 0;
+}
+
 /*
  * A receiver that the last wait() reported and that nobody peeked since is left out: its lane is
  * waiting for something else, and would make this a spin.
  */
 static void prepare_recv(struct hk_tcp_recv *r, struct waiting *w)
 {
-	bool idle = r->error || r->told || r->held;
 	struct pollfd *first = w->next;
 
 	r->polled = 0;
-	if (!idle && r->fd < 0 && !r->gather) {
-		int rc = hk_tcp_meet(r);
-
-		w->due |= rc == 0;
-		w->ready |= rc < 0;
-		idle = rc <= 0;
-	}
-	if (idle)
+	if (r->error || r->told || r->held || (r->fd < 0 && !r->gather))
 		return;
 	if (r->gather) {
 		r->told = hk_tcp_gather_greet(r) < 0 || hk_tcp_gather_ready(r);
@@ -99,8 +102,11 @@ static void prepare_stripe(struct hk_tcp_stripe *s, struct waiting *w)
 /* Fills polls, receivers first. Returns how long to wait. */
 static int64_t prepare_polls(struct hk_tcp_endpoint *ep, int64_t timeout_ns, unsigned *npolls)
 {
-	struct waiting w = {.next = ep->polls, .most_ns = timeout_ns};
+	struct waiting w = {.most_ns = timeout_ns};
 
+	for (struct hk_tcp_recv *r = ep->recvs; r; r = r->next)
+		await_dial(r, &w);
+	w.next = ep->polls; /* they are where they stay only now */
 	for (struct hk_tcp_recv *r = ep->recvs; r; r = r->next)
 		prepare_recv(r, &w);
 	for (struct hk_tcp_send *s = ep->sends; s; s = s->next) {

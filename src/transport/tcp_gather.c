@@ -36,6 +36,7 @@ struct stream {
 	size_t head, seen, tail; /* frames in [head .. seen), parts of one in [seen .. tail) */
 	size_t touched;
 	uint8_t *buffer;
+	char name[HK_TCP_NAME];
 };
 
 struct hk_tcp_gather {
@@ -45,8 +46,8 @@ struct hk_tcp_gather {
 	struct stream *from; /* of the message that is held, or was found */
 	size_t at;
 	unsigned misses, turn;
-	int end; /* errno of the last stream that ended; 0: without one */
-	char name[HK_TCP_NAME];
+	int end;	  /* errno of the last stream that ended (0: without one) ... */
+	const char *name; /* ... and its name */
 };
 
 /* --- frames in a buffer --- */
@@ -136,7 +137,7 @@ static void stream_end(struct hk_tcp_gather *g, struct stream *s, int err)
 {
 	if (s->fd < 0)
 		return;
-	hk_tcp_name(s->fd, g->name);
+	g->name = s->name;
 	g->end = err;
 	close(s->fd);
 	s->fd = -1;
@@ -155,6 +156,7 @@ static struct stream *find_place(struct hk_tcp_gather *g, uint32_t next)
 	}
 	if (g->nstreams == HK_TCP_STREAMS)
 		return NULL;
+	g->streams[g->nstreams].fd = -1;
 	g->streams[g->nstreams].buffer = aligned_alloc(HK_TCP_LINE, g->size);
 	return g->streams[g->nstreams].buffer ? &g->streams[g->nstreams++] : NULL;
 }
@@ -167,6 +169,7 @@ static void stream_begin(struct stream *s, int fd, unsigned path)
 	hk_tcp_prepare_recv(fd);
 	*s = (struct stream){.fd = fd, .path = path, .buffer = buffer, .touched = touched};
 	s->head = s->seen = s->tail = HK_TCP_LEAD;
+	hk_tcp_name(fd, s->name);
 }
 
 int hk_tcp_gather_greet(struct hk_tcp_recv *r)

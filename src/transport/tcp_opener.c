@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The opener: a thread of an endpoint with striped connections. It dials the sockets that they want
- * beside their first ones, and again those that were lost, so that nobody who sends has to wait for
- * an address that does not answer. A path waits in the list until its dial succeeds; failures make
- * its pauses longer. What is opened is left in the path, whose owner looks there.
+ * The opener: a few threads of an endpoint with striped connections. They dial the sockets that
+ * these want beside their first ones, and again those that were lost, so that nobody who sends has
+ * to wait for an address that does not answer; and they are a few so that such an address delays no
+ * others. A path waits in the list until its dial succeeds; failures make its pauses longer. What
+ * is opened is left in the path, whose owner looks there.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -21,9 +22,12 @@
 #define FIRST_PAUSE INT64_C(200000000)
 #define LAST_PAUSE  INT64_C(10000000000)
 
+enum { THREADS = 4 };
+
 struct hk_tcp_opener {
 	struct hk_wire *wire;
-	pthread_t thread;
+	pthread_t threads[THREADS];
+	unsigned nthreads;
 	int stopfd;
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t changed;
@@ -98,22 +102,25 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* As many threads as can be had; one will do. */
 static int start(struct hk_tcp_opener *o)
 {
 	sigset_t all, old;
-	int err;
+	int err = 0;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&o->thread, NULL, run, o);
+	while (!err && o->nthreads < THREADS) {
+		err = pthread_create(&o->threads[o->nthreads], NULL, run, o);
+		if (!err)
+			pthread_setname_np(o->threads[o->nthreads++], "hocket-opener");
+	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (err)
-		return hk_fail(err,
-			       "no thread for opening sockets: %s; raise the limit of processes "
-			       "(ulimit -u)",
-			       strerror(err));
-	pthread_setname_np(o->thread, "hocket-opener");
-	return 0;
+	if (o->nthreads)
+		return 0;
+	return hk_fail(
+		err, "no thread for opening sockets: %s; raise the limit of processes (ulimit -u)",
+		strerror(err));
 }
 
 int hk_tcp_opener_create(struct hk_wire *wire, struct hk_tcp_opener **opener)
@@ -168,9 +175,10 @@ void hk_tcp_opener_destroy(struct hk_tcp_opener *o)
 	eventfd_write(o->stopfd, 1);
 	pthread_mutex_lock(&o->lock);
 	o->stopping = true;
-	pthread_cond_signal(&o->changed);
+	pthread_cond_broadcast(&o->changed);
 	pthread_mutex_unlock(&o->lock);
-	pthread_join(o->thread, NULL);
+	for (unsigned i = 0; i < o->nthreads; i++)
+		pthread_join(o->threads[i], NULL);
 	pthread_cond_destroy(&o->changed);
 	pthread_mutex_destroy(&o->lock);
 	close(o->stopfd);

@@ -115,6 +115,25 @@ static int __attribute__((cold, noinline)) path_lost(struct hk_tcp_stripe *s, un
 	return 0;
 }
 
+/* The other connections to the peer need not find out one after the other what one did: their
+ * sockets over the same way are given up as well, if they have others. */
+static void tell_siblings(struct hk_tcp_stripe *s, unsigned route)
+{
+	for (struct hk_tcp_stripe *o = endpoint(s)->stripes; o; o = o->next) {
+		if (o->base.peer != s->base.peer || o->error)
+			continue;
+		for (unsigned i = 1; i < o->npaths; i++) {
+			bool elsewhere = false;
+
+			for (unsigned k = 0; k < o->npaths; k++)
+				elsewhere |=
+					o->paths[k].fd >= 0 && (!k || o->paths[k].route != route);
+			if (elsewhere && o->paths[i].fd >= 0 && o->paths[i].route == route)
+				path_lost(o, i, ETIMEDOUT);
+		}
+	}
+}
+
 /* Gives up sockets that are silent for too long. */
 static int look(struct hk_tcp_stripe *s)
 {
@@ -132,8 +151,11 @@ static int look(struct hk_tcp_stripe *s)
 		if (p->fd < 0 || p->acked == p->taken || now - p->moved_ns < limit)
 			continue;
 		/* The kernel's clock begins at the last answer, ours at the oldest question. */
-		if (hk_tcp_silence_ns(p->fd) >= limit - limit / 8)
-			rc = path_lost(s, i, ETIMEDOUT);
+		if (hk_tcp_silence_ns(p->fd) < limit - limit / 8)
+			continue;
+		rc = path_lost(s, i, ETIMEDOUT);
+		if (!rc && i)
+			tell_siblings(s, p->route);
 	}
 	return rc;
 }
