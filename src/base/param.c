@@ -41,7 +41,7 @@ static const struct {
 	[HK_PARAM_TCP_SOCKETS] = {"HOCKET_TCP_SOCKETS", 1, 1, 8,
 				  "sockets that a tcp connection uses on each interface"},
 	[HK_PARAM_TCP_FAILOVER_MS] =
-		{"HOCKET_TCP_FAILOVER_MS", 1000, 200, 86400000,
+		{"HOCKET_TCP_FAILOVER_MS", 600, 100, 86400000,
 		 "milliseconds without an answer after which a tcp socket's data go over others"},
 	[HK_PARAM_TCP_TIMEOUT_MS] =
 		{"HOCKET_TCP_TIMEOUT_MS", 15000, 1000, 86400000,

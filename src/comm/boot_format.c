@@ -326,7 +326,7 @@ int hk_boot_parse_notice(const uint8_t *p, size_t n, uint32_t nranks, struct hk_
 	got.kind = (uint32_t)get(&p, 4);
 	got.origin = (uint32_t)get(&p, 4);
 	got.code = (int32_t)(uint32_t)get(&p, 4);
-	if (got.kind < HK_NOTICE_DIED || got.kind > HK_NOTICE_GAVE_UP || got.origin >= nranks)
+	if (got.kind < HK_NOTICE_DIED || got.kind > HK_NOTICE_LOST || got.origin >= nranks)
 		return -HK_EWIRE;
 	if (got.code > 0 || got.code < -4095)
 		return -HK_EWIRE;

@@ -137,7 +137,7 @@ struct hk_data {
 	uint32_t op, bytes, round;
 	uint64_t offset;
 };
-enum hk_notice_kind { HK_NOTICE_DIED = 1, HK_NOTICE_GAVE_UP };
+enum hk_notice_kind { HK_NOTICE_DIED = 1, HK_NOTICE_GAVE_UP, HK_NOTICE_LOST };
 struct hk_notice {
 	uint32_t kind, origin;
 	int32_t code; /* negative; 0 for a death */
@@ -400,12 +400,16 @@ struct hk_watch;
 struct hk_watches {
 	struct hk_failure *failure;
 	uint32_t nranks;
+	/* Has a connection that was lost dialled again, for a while; then adopted or missed. */
+	void (*redial)(struct hk_watches *ws, uint32_t peer);
 	struct hk_watch **list;
 	unsigned n, cap;
 	bool flooded;
 };
-/* Takes over the session, also when it fails. */
-int hk_watches_add(struct hk_watches *ws, uint32_t peer, const struct hk_session *s);
+/* Takes over the session, also when it fails. ours: we dialled it. */
+int hk_watches_add(struct hk_watches *ws, uint32_t peer, bool ours, const struct hk_session *s);
+/* When it wants to be worked at the latest. */
+int64_t hk_watches_deadline(const struct hk_watches *ws);
 void hk_watches_watch(struct hk_watches *ws, struct hk_pollset *ps);
 /* Reads, notes failures and tells them to all. */
 void hk_watches_work(struct hk_watches *ws, const struct hk_pollset *ps);
@@ -430,10 +434,12 @@ struct hk_service {
 	struct hk_failure failure;
 	pthread_t thread;
 	int wakefd;
+	int stopfd; /* an eventfd, readable from the stop on */
 
 	pthread_mutex_t lock; /* for what follows, up to the blank line */
 	pthread_cond_t arrived;
 	bool stopping;
+	unsigned redialling; /* threads; arrived is signalled when one ends */
 	struct hk_inbox_item *inbox;
 	atomic_uint ninbox; /* read without the lock by those who only want to know if any */
 	unsigned inbox_cap;
@@ -517,5 +523,7 @@ uint32_t hk_boot_below(const struct hk_boot *b, unsigned round);
 int hk_boot_call(struct hk_boot *b, uint32_t peer, const struct hk_contact *contact,
 		 uint32_t purpose, uint32_t tag, int64_t deadline, int *fd, struct hk_session *s);
 extern const struct hk_wire_ops hk_boot_wire_ops;
+/* Dials a watch connection again, by any address that works; no sentences. */
+int hk_boot_rewatch(struct hk_service *sv, uint32_t peer, int64_t deadline, struct hk_session *s);
 
 #endif

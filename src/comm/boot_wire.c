@@ -178,23 +178,25 @@ static unsigned routes(struct hk_wire *w, int peer)
 	return b->routes[peer]->n;
 }
 
-static int dial_by(struct hk_wire *w, int peer, uint32_t tag, unsigned route, int64_t timeout_ns,
-		   int stop, int *sock)
+/* Without sentences in the log, as it may well fail. */
+static int call_quietly(struct hk_boot *b, uint32_t peer, uint32_t purpose, uint32_t tag,
+			const struct hk_route *via, int64_t deadline, int stop,
+			struct hk_session *s)
 {
-	struct hk_boot *b = boot_of(w);
 	uint8_t buf[HK_CONTROL_MAX + HK_FRAME_OVER];
 	struct hk_reader r = {.buf = buf, .cap = sizeof(buf), .fd = -1};
-	struct hk_session s = {.fd = -1};
+	struct hk_session got = {.fd = -1};
 	struct hk_frame f;
 	char whom[32];
 	struct hk_call call = {
 		.key = &b->key,
-		.hello = {.purpose = HK_FOR_DIAL,
+		.via = via,
+		.hello = {.purpose = purpose,
 			  .src = b->rank,
-			  .dst = (uint32_t)peer,
+			  .dst = peer,
 			  .nranks = b->nranks,
 			  .tag = tag},
-		.deadline = hk_now_ns() + timeout_ns,
+		.deadline = deadline,
 		.failfd = b->service.failure.fd,
 		.stopfd = stop,
 		.quiet = true,
@@ -202,24 +204,45 @@ static int dial_by(struct hk_wire *w, int peer, uint32_t tag, unsigned route, in
 		.whom = whom,
 		.remedy = "that way is not used",
 	};
-	const struct hk_routes *list = b->routes[peer];
 	int err;
 
-	snprintf(whom, sizeof(whom), "rank %d", peer);
-	if (list && route < list->n && list->list[route].naddrs) {
-		call.via = &list->list[route];
-		memcpy(call.addr, call.via->to, sizeof(call.addr));
-	} else {
+	snprintf(whom, sizeof(whom), "rank %u", peer);
+	if (via)
+		memcpy(call.addr, via->to, sizeof(call.addr));
+	else
 		order_addrs(&b->contacts[peer], b->contacts[peer].host == b->host, call.addr);
-	}
-	err = hk_dial(&call, &s);
+	err = hk_dial(&call, &got);
 	if (!err)
-		err = hk_dial_reply(&call, &s, &r, HK_FRAME_OK, &f);
-	if (err) {
-		hk_session_close(&s);
-		return err;
-	}
-	return hand_over(&s, peer, sock);
+		err = hk_dial_reply(&call, &got, &r, HK_FRAME_OK, &f);
+	if (err)
+		hk_session_close(&got);
+	else
+		*s = got;
+	return err;
+}
+
+static int dial_by(struct hk_wire *w, int peer, uint32_t tag, unsigned route, int64_t timeout_ns,
+		   int stop, int *sock)
+{
+	struct hk_boot *b = boot_of(w);
+	const struct hk_routes *list = b->routes[peer];
+	const struct hk_route *via = NULL;
+	struct hk_session s;
+	int err;
+
+	if (list && route < list->n && list->list[route].naddrs)
+		via = &list->list[route];
+	err = call_quietly(b, (uint32_t)peer, HK_FOR_DIAL, tag, via, hk_now_ns() + timeout_ns, stop,
+			   &s);
+	return err ? err : hand_over(&s, peer, sock);
+}
+
+int hk_boot_rewatch(struct hk_service *sv, uint32_t peer, int64_t deadline, struct hk_session *s)
+{
+	struct hk_boot *b =
+		(struct hk_boot *)(void *)((char *)sv - offsetof(struct hk_boot, service));
+
+	return call_quietly(b, peer, HK_FOR_WATCH, 0, NULL, deadline, sv->stopfd, s);
 }
 
 const struct hk_wire_ops hk_boot_wire_ops = {
