@@ -15,7 +15,7 @@ job=$2
 shift 2
 
 skip() {
-	echo "SKIPPED: $*"
+	echo "$*"
 	exit 77
 }
 [ "$(id -u)" = 0 ] || skip "making network namespaces needs root"
@@ -26,7 +26,7 @@ ip netns del "hkprobe$$"
 
 folder=$(mktemp -d)
 prefix=hk$$
-failures=0
+failed=0
 nspaces=0
 cables=()
 
@@ -101,9 +101,8 @@ begun() {
 
 wrong() {
 	echo "  WRONG: $*"
-	failures=$((failures + 1))
-	[ $shown = 1 ] && return
-	shown=1
+	[ $bad = 1 ] && return
+	bad=1
 	for ((i = 0; i < nspaces; i++)); do
 		sed "s/^/    $i: /" "$folder/log$i" | tail -n 15
 	done
@@ -286,10 +285,13 @@ case_only_rail_down() {
 	interface_down_and_up network_cut all_cut only_rail_down
 for name; do
 	echo "$name"
-	SECONDS=0 shown=0
+	SECONDS=0 bad=0
 	"case_$name"
 	tear_down
 	echo "  $SECONDS s"
+	failed=$((failed + bad))
 done
-echo "$# cases, $failures failures"
-[ $failures = 0 ]
+# As cmocka does it.
+[ $failed = $# ] || echo "[  PASSED  ] $(($# - failed)) test(s)."
+[ $failed = 0 ] || echo "[  FAILED  ] $failed test(s)."
+[ $failed = 0 ]
