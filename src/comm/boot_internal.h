@@ -250,6 +250,12 @@ struct hk_routes {
 void hk_links_routes(const struct hk_contact *self, const struct hk_contact *peer,
 		     struct hk_routes *routes);
 
+#define HK_WAY 100
+/* The address at the other end of a connected socket, as text. */
+void hk_links_peer(int fd, char out[HK_WAY]);
+/* "eth1, 10.1.0.1 to 10.1.0.4": of a socket that was connected to `peer`. */
+void hk_links_describe(int fd, const char *peer, char out[HK_WAY]);
+
 /* --- boot_net.c: codes without sentences, as only the caller knows whom it talks to; the openers
  * of listeners excepted. --- */
 
@@ -386,6 +392,7 @@ struct hk_failure {
 	int fd; /* an eventfd, readable once failed */
 	pthread_mutex_t lock;
 	uint32_t rank;
+	char way[HK_WAY];	 /* of a connection that was lost last */
 	struct hk_notice notice; /* these two are written before code, and never again */
 	char text[HK_BOOT_TEXT];
 };

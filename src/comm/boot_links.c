@@ -14,6 +14,7 @@
  * several interfaces are in one network, the table names the same one for all; those left
  * over are then paired, and sockets tied to them. Whether a way works shows when it is dialled.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -294,4 +295,36 @@ void hk_links_routes(const struct hk_contact *self, const struct hk_contact *pee
 		memset(routes, 0, sizeof(*routes));
 		routes->n = 1;
 	}
+}
+
+void hk_links_peer(int fd, char out[HK_WAY])
+{
+	struct sockaddr_storage sa;
+	struct hk_boot_addr addr;
+	socklen_t len = sizeof(sa);
+
+	snprintf(out, HK_WAY, "?");
+	if (!getpeername(fd, (struct sockaddr *)&sa, &len) &&
+	    read_addr((struct sockaddr *)&sa, &addr))
+		inet_ntop(sa.ss_family, addr.ip, out, HK_WAY);
+}
+
+void hk_links_describe(int fd, const char *peer, char out[HK_WAY])
+{
+	char local[INET6_ADDRSTRLEN] = "?";
+	const struct ifaddrs *i = NULL;
+	struct sockaddr_storage sa;
+	struct hk_boot_addr addr;
+	socklen_t len = sizeof(sa);
+	struct own own = {0};
+
+	if (!getsockname(fd, (struct sockaddr *)&sa, &len) &&
+	    read_addr((struct sockaddr *)&sa, &addr)) {
+		inet_ntop(sa.ss_family, addr.ip, local, sizeof(local));
+		if (!getifaddrs(&own.all))
+			i = find_interface(&own, &addr);
+	}
+	snprintf(out, HK_WAY, "%s, %s to %s", i ? i->ifa_name : "interface", local, peer);
+	if (own.all)
+		freeifaddrs(own.all);
 }

@@ -33,6 +33,8 @@ struct hk_watch {
 	bool goodbye; /* the peer said it */
 	bool ours;
 	int64_t lost_at; /* 0: it is not; else the session is closed, and waits for another */
+	char peer_addr[HK_WAY];
+	char way[HK_WAY]; /* of a lost one */
 	struct hk_reader reader;
 	struct hk_writer writer;
 	uint8_t in[FRAME], out[2 * FRAME]; /* a notice and a goodbye are all that is ever sent */
@@ -77,9 +79,9 @@ static int describe(struct hk_failure *f, const struct hk_notice *m)
 			 m->origin);
 	else if (m->kind == HK_NOTICE_LOST)
 		snprintf(text, HK_BOOT_TEXT,
-			 "rank %u can be reached by none of its addresses any more: its host or "
-			 "the network failed",
-			 m->origin);
+			 "rank %u no longer answers on its control connection (%s), nor by any "
+			 "other of its addresses: its host or the network failed",
+			 m->origin, f->way[0] ? f->way : "another rank's");
 	else
 		snprintf(text, HK_BOOT_TEXT,
 			 "rank %u died: its connections closed without a goodbye; was it killed, "
@@ -191,6 +193,7 @@ int hk_watches_add(struct hk_watches *ws, uint32_t peer, bool ours, const struct
 	w->reader = (struct hk_reader){.buf = w->in, .cap = sizeof(w->in), .fd = -1};
 	w->writer = (struct hk_writer){.buf = w->out, .cap = sizeof(w->out)};
 	keep_alive(session.fd);
+	hk_links_peer(session.fd, w->peer_addr);
 	ws->list[ws->n++] = w;
 	if (ws->flooded)
 		tell(ws, w);
@@ -236,8 +239,9 @@ static bool is_network(int err)
 /* The network between us failed, or one of them. */
 static void lose(struct hk_watches *ws, struct hk_watch *w)
 {
-	hk_log(HK_LOG_WARN, "rank %u: the control connection with rank %u is silent; %s",
-	       ws->failure->rank, w->peer,
+	hk_links_describe(w->session.fd, w->peer_addr, w->way);
+	hk_log(HK_LOG_WARN, "rank %u: the control connection with rank %u (%s) is silent; %s",
+	       ws->failure->rank, w->peer, w->way,
 	       w->ours ? "trying all of its addresses" : "waiting for it to try others");
 	hk_session_close(&w->session);
 	w->writer.len = w->writer.pos = 0;
@@ -269,6 +273,9 @@ static bool work(struct hk_watches *ws, struct hk_watch *w, short got)
 		if (hk_now_ns() - w->lost_at < patience_ns())
 			return false;
 		m.kind = HK_NOTICE_LOST;
+		/* Nobody else reads it before the failure is set, and it is set once. */
+		if (!atomic_load_explicit(&ws->failure->code, memory_order_acquire))
+			memcpy(ws->failure->way, w->way, sizeof(w->way));
 		hk_failure_set(ws->failure, &m);
 		return true;
 	}
