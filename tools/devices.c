@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The RDMA and CUDA devices of this machine, for `hocket doctor`: through libibverbs if the build
- * has it, and through the CUDA driver, which is opened at run time so that one build serves
- * machines with and without it.
+ * The RDMA and CUDA devices of this machine, for `hocket doctor`: what the verbs transport finds,
+ * if the build has it, and what the CUDA driver says, which is opened at run time so that one build
+ * serves machines with and without it.
  */
 #include "devices.h"
 
@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #if HOCKET_WITH_VERBS
-#include <infiniband/verbs.h>
+#include "verbs_device.h"
 #endif
 #if HOCKET_WITH_CUDA
 #include <cuda.h>
@@ -19,15 +19,7 @@
 void hk_devices_print_rdma(void)
 {
 #if HOCKET_WITH_VERBS
-	int n = 0;
-	struct ibv_device **list = ibv_get_device_list(&n);
-
-	printf("  RDMA devices        %s", list && n ? "" : "none");
-	for (int i = 0; list && i < n; i++)
-		printf("%s%s", i ? ", " : "", ibv_get_device_name(list[i]));
-	printf("\n");
-	if (list)
-		ibv_free_device_list(list);
+	hk_ib_print(stdout);
 #else
 	printf("  RDMA devices        not looked for: built without libibverbs\n");
 #endif

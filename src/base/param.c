@@ -37,6 +37,33 @@ static const struct {
 			  "the same process too by system calls, to try them"},
 	[HK_PARAM_CPU] = {"HOCKET_CPU", 2, 0, 2,
 			  "best kernel set allowed: 0 portable, 1 AVX2, 2 AVX-512"},
+	[HK_PARAM_IB_GID_INDEX] =
+		{"HOCKET_IB_GID_INDEX", -1, -1, 65535,
+		 "index in the RDMA port's table of GIDs; -1: the best is chosen"},
+	[HK_PARAM_IB_TC] =
+		{"HOCKET_IB_TC", 0, 0, 255,
+		 "traffic class of RDMA packets (DSCP times 4), for the fabric's queues"},
+	[HK_PARAM_IB_SL] = {"HOCKET_IB_SL", 0, 0, 15,
+			    "service level of RDMA packets (InfiniBand's virtual lanes)"},
+	[HK_PARAM_IB_PKEY] =
+		{"HOCKET_IB_PKEY", 0, 0, 65535,
+		 "InfiniBand partition key by its value, as 0x8001; 0: the first of the port's"},
+	[HK_PARAM_IB_TIMEOUT] = {"HOCKET_IB_TIMEOUT", 13, 1, 31,
+				 "an RDMA packet without an answer is sent again after 4.096 us "
+				 "times 2 to this"},
+	[HK_PARAM_IB_RETRY_CNT] =
+		{"HOCKET_IB_RETRY_CNT", 6, 0, 6,
+		 "how often an RDMA packet is sent again before its rail counts as dead"},
+	[HK_PARAM_IB_RAILS] = {"HOCKET_IB_RAILS", 2, 1, 8, "most RDMA ports that a rank uses"},
+	[HK_PARAM_IB_QPS] = {"HOCKET_IB_QPS", 1, 1, 8, "RDMA queue pairs per peer and rail"},
+	[HK_PARAM_IB_MTU] = {"HOCKET_IB_MTU", 0, 0, 4096,
+			     "largest RDMA packet: 256, 512, 1024, 2048, 4096; 0: as the ports"},
+};
+
+/* Why just these bounds, where nobody would guess. */
+static const char *const bounds[HK_NPARAMS_INT] = {
+	[HK_PARAM_IB_RETRY_CNT] =
+		" (7 makes some devices try for ever: a dead peer would never be noticed)",
 };
 
 static const struct {
@@ -70,6 +97,12 @@ static const struct {
 		 "file that describes the cluster (docs/topology.md), instead of this machine"},
 	[HK_PARAM_TOPO_XML] = {"HOCKET_TOPO_XML",
 			       "hwloc's recording of a machine, instead of looking at this one"},
+	[HK_PARAM_IB_HCA] =
+		{"HOCKET_IB_HCA",
+		 "RDMA devices to use, comma-separated: mlx5_0, mlx5_0:1, mlx5 (all of these), "
+		 "mlx5_*, =exact, ^without"},
+	[HK_PARAM_IB_CM] = {"HOCKET_IB_CM",
+			    "how RDMA connections are made: bootstrap (the default) or rdmacm"},
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -92,9 +125,10 @@ static void read_all(void)
 		if (errno || *end || v < ints[i].min || v > ints[i].max) {
 			/* The log reads its level from here: write plainly instead. */
 			fprintf(stderr,
-				"hocket: %s=%s is not a number from %lld to %lld; using %lld\n",
+				"hocket: %s=%s is not a number from %lld to %lld%s; using "
+				"%lld\n",
 				ints[i].name, text, (long long)ints[i].min, (long long)ints[i].max,
-				(long long)ints[i].def);
+				bounds[i] ? bounds[i] : "", (long long)ints[i].def);
 			continue;
 		}
 		values[i] = v;

@@ -21,6 +21,15 @@ enum hk_param {
 	HK_PARAM_NT_BYTES, /* results from this size on bypass the cache, -1: by the cache's size */
 	HK_PARAM_CMA,	   /* whether ranks of a host read each other's memory: 0, 1, 2 (param.c) */
 	HK_PARAM_CPU,	   /* highest kernel set allowed: 0 portable, 1 AVX2, 2 AVX-512 */
+	HK_PARAM_IB_GID_INDEX, /* index in a port's table of GIDs, -1: chosen */
+	HK_PARAM_IB_TC,	       /* traffic class of RDMA packets */
+	HK_PARAM_IB_SL,	       /* service level of RDMA packets */
+	HK_PARAM_IB_PKEY,      /* value of the partition key, 0: the first of the port's table */
+	HK_PARAM_IB_TIMEOUT,   /* exponent: 4.096 us * 2^timeout until a packet is sent again */
+	HK_PARAM_IB_RETRY_CNT, /* how often it is sent again */
+	HK_PARAM_IB_RAILS,     /* most ports used per rank */
+	HK_PARAM_IB_QPS,       /* queue pairs per peer and rail */
+	HK_PARAM_IB_MTU,       /* largest packet, 0: as the port's */
 	HK_NPARAMS_INT,
 };
 
@@ -36,6 +45,8 @@ enum hk_param_str {
 	HK_PARAM_SCHEDULES,  /* directory of schedules to use */
 	HK_PARAM_CACHE_HOME, /* where what was measured is kept, in hocket/ */
 	HK_PARAM_HOME,	     /* the same in .cache/hocket/, if that is not set */
+	HK_PARAM_IB_HCA,     /* RDMA devices and ports to use (transport/verbs_choice.h) */
+	HK_PARAM_IB_CM,	     /* how queue pairs are connected: bootstrap or rdmacm */
 	HK_NPARAMS_STR,
 };
 

@@ -67,6 +67,8 @@ static void test_params(void **state)
 	assert_int_equal(hk_param(HK_PARAM_TIMEOUT_MS), 300000); /* 0 is out of bounds */
 	assert_int_equal(hk_param(HK_PARAM_CHANNELS), 0);	 /* not a number */
 	assert_int_equal(hk_param(HK_PARAM_SLOT_BYTES), 8192);	 /* hexadecimal */
+	assert_int_equal(hk_param(HK_PARAM_IB_RETRY_CNT), 6);	 /* 7 is for ever */
+	assert_int_equal(hk_param(HK_PARAM_IB_PKEY), 0x8001);
 	assert_string_equal(hk_param_str(HK_PARAM_ALGO), "some");
 	assert_null(hk_param_str(HK_PARAM_IFNAME)); /* empty counts as unset */
 	for (i = 0; hk_param_describe((unsigned)i, &info) == 0; i++) {
@@ -126,6 +128,8 @@ int main(void)
 	setenv("HOCKET_TIMEOUT_MS", "0", 1);
 	setenv("HOCKET_CHANNELS", "many", 1);
 	setenv("HOCKET_SLOT_BYTES", "0x2000", 1);
+	setenv("HOCKET_IB_RETRY_CNT", "7", 1);
+	setenv("HOCKET_IB_PKEY", "0x8001", 1);
 	setenv("HOCKET_ALGO", "some", 1);
 	setenv("HOCKET_IFNAME", "", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
