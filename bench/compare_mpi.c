@@ -18,7 +18,7 @@
 #include "compare_calls.h"
 #include "compare_report.h"
 #include "launch.h"
-#include "perf_options.h"
+#include "numbers.h"
 #include "verify.h"
 
 #define BLOCK_S	   0.008
@@ -76,9 +76,9 @@ static int parse(int argc, char **argv, struct options *o)
 		if (flag == 'C')
 			o->coll = hk_perf_find(optarg);
 		else if (flag == 'b')
-			bad |= hk_perf_parse_size(optarg, &o->min_bytes);
+			bad |= hk_bench_parse_size(optarg, &o->min_bytes);
 		else if (flag == 'e')
-			bad |= hk_perf_parse_size(optarg, &o->max_bytes);
+			bad |= hk_bench_parse_size(optarg, &o->max_bytes);
 		else if (flag == 'f')
 			o->factor = strtod(optarg, NULL);
 		else if (flag == 'R')

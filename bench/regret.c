@@ -16,7 +16,7 @@
 #include <hocket/hocket.h>
 
 #include "launch.h"
-#include "perf_options.h"
+#include "numbers.h"
 
 #define MOST_CANDIDATES 24
 #define MOST_ROUNDS	51
@@ -126,9 +126,9 @@ static int parse(int argc, char **argv, struct bench *b)
 		if (flag == 'c')
 			b->collective = optarg;
 		else if (flag == 'b')
-			bad |= hk_perf_parse_size(optarg, &b->min_bytes);
+			bad |= hk_bench_parse_size(optarg, &b->min_bytes);
 		else if (flag == 'e')
-			bad |= hk_perf_parse_size(optarg, &b->max_bytes);
+			bad |= hk_bench_parse_size(optarg, &b->max_bytes);
 		else if (flag == 'f')
 			b->factor = strtod(optarg, NULL);
 		else if (flag == 'R')
