@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "element.h"
-#include "launch_variables.h"
+#include "variables.h"
 #include "verify.h"
 
 static const char help[] =
