@@ -3,8 +3,8 @@
  * PMI-1, the wire protocol of MPICH's process managers: lines of KEY=VALUE words over a socket
  * whose descriptor is in PMI_FD, one question and one answer at a time. Spoken by MPICH's,
  * MVAPICH's and Intel's mpirun (hydra), and by Slurm's `srun --mpi=pmi2`. Process 0 puts the id, in
- * digits, into the job's key-value space; all meet in a barrier, and the others get it. After that
- * this process says goodbye at once: the launcher goes on watching it as it watches any program.
+ * digits, into the job's key-value space; all meet in a barrier, and the others get it. A process
+ * that ends without a goodbye has failed: then the launcher ends the others.
  *
  * The key-value space is the job's own: only its processes can ask their manager for it.
  */
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "launch_internal.h"
@@ -39,8 +40,10 @@ static hocketResult_t send_line(int fd, const char *line)
 	size_t left = strlen(line);
 
 	while (left) {
-		ssize_t n = write(fd, line, left);
+		ssize_t n = send(fd, line, left, MSG_NOSIGNAL);
 
+		if (n < 0 && errno == ENOTSOCK)
+			n = write(fd, line, left);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -157,16 +160,6 @@ static hocketResult_t get(int fd, const char *space, hocketUniqueId *id)
 	return hk_launch_fail(hocketRemoteError, "process 0 has left no id with the launcher");
 }
 
-static void goodbye(struct hocketLaunch *l)
-{
-	char answer[LINE];
-
-	if (l->pmi_fd >= 0)
-		ask(l->pmi_fd, "cmd=finalize\n", "finalize_ack", answer);
-	/* The descriptor stays: in a shell under the launcher the next program needs it too. */
-	l->pmi_fd = -1;
-}
-
 static hocketResult_t share_pmi(struct hocketLaunch *l, hocketUniqueId *id)
 {
 	char answer[LINE], space[LINE];
@@ -182,9 +175,19 @@ static hocketResult_t share_pmi(struct hocketLaunch *l, hocketUniqueId *id)
 		result = ask(l->pmi_fd, "cmd=barrier_in\n", "barrier_out", answer);
 	if (result == hocketSuccess && l->rank)
 		result = get(l->pmi_fd, space, id);
-	if (result == hocketSuccess)
-		goodbye(l);
+	if (result != hocketSuccess)
+		l->pmi_fd = -1; /* without a goodbye the launcher knows that this one has failed */
 	return result;
+}
+
+static void goodbye(struct hocketLaunch *l)
+{
+	char answer[LINE];
+
+	if (l->pmi_fd >= 0)
+		ask(l->pmi_fd, "cmd=finalize\n", "finalize_ack", answer);
+	/* The descriptor stays: in a shell under the launcher the next program needs it too. */
+	l->pmi_fd = -1;
 }
 
 const struct hk_way hk_way_pmi = {

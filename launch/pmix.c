@@ -3,7 +3,8 @@
  * PMIx, which Open MPI's mpirun serves, PRRTE's prterun, and Slurm's `srun --mpi=pmix`. libpmix is
  * opened when such a launcher is met; only its header is needed to build. Process 0 puts the id
  * where the job's processes find it; all meet in a fence that carries it, and after that this
- * process finalizes PMIx at once, so that PMIx's thread does not share the cores with what comes.
+ * process finalizes PMIx at once, so that PMIx's thread does not share the cores with what comes:
+ * the launchers end a job for a process that exits with a failure after that, too.
  *
  * Values are taken apart and freed here by hand: what the header's macros expand to depends on the
  * version, the functions and structs do not.
