@@ -69,20 +69,23 @@ static void print(const struct source *s, const char *text, size_t bytes)
 {
 	struct iovec parts[2] = {{(void *)(uintptr_t)s->prefix, strlen(s->prefix)},
 				 {(void *)(uintptr_t)text, bytes}};
-	ssize_t n;
+	struct pollfd room = {.fd = s->sink, .events = POLLOUT};
 
-	do
-		n = writev(s->sink, parts, 2);
-	while (n < 0 && errno == EINTR);
-	if (n < (ssize_t)parts[0].iov_len)
-		return;
-	/* The rest of a line that a pipe or a file took a part of. */
-	for (size_t done = (size_t)n - parts[0].iov_len; done < bytes; done += (size_t)n) {
-		n = write(s->sink, text + done, bytes - done);
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		if (n < 0)
+	while (parts[0].iov_len + parts[1].iov_len) {
+		ssize_t n = writev(s->sink, parts, 2);
+
+		if (n < 0 && errno == EAGAIN)
+			poll(&room, 1, -1);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return;
+		/* A part of it may have been taken. */
+		for (int i = 0; i < 2 && n > 0; i++) {
+			size_t taken = (size_t)n < parts[i].iov_len ? (size_t)n : parts[i].iov_len;
+
+			parts[i].iov_base = (char *)parts[i].iov_base + taken;
+			parts[i].iov_len -= taken;
+			n -= (ssize_t)taken;
+		}
 	}
 }
 

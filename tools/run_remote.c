@@ -39,16 +39,19 @@ struct fields {
 	bool full;
 };
 
-static void add(struct fields *f, const char *text)
+static void append(struct fields *f, const char *text, size_t bytes)
 {
-	size_t bytes = strlen(text) + 1;
-
 	if (f->used + bytes > sizeof(f->text)) {
 		f->full = true;
 		return;
 	}
 	memcpy(f->text + f->used, text, bytes);
 	f->used += bytes;
+}
+
+static void add(struct fields *f, const char *text)
+{
+	append(f, text, strlen(text) + 1);
 }
 
 static void add_number(struct fields *f, int number)
@@ -70,38 +73,39 @@ static bool travels(const char *var)
 	return !strncmp(var, "HOCKET_", 7);
 }
 
-static void add_variables(struct fields *f, char *const *names)
+/* Those of this process that travel, and the named ones that are set; returns how many. */
+static int list_variables(struct fields *f, char *const *names)
 {
-	struct fields *vars = calloc(1, sizeof(*vars));
 	int n = 0;
 
-	if (!vars) {
-		f->full = true;
-		return;
-	}
 	for (char **v = environ; *v; v++)
 		if (travels(*v) && ++n)
-			add(vars, *v);
+			add(f, *v);
 	for (; *names; names++) {
 		const char *value = strchr(*names, '=') ? "" : getenv(*names);
-		char text[4096];
 
 		if (!value)
 			continue;
-		snprintf(text, sizeof(text), "%s%s%s", *names, strchr(*names, '=') ? "" : "=",
-			 value);
-		vars->full |= strlen(*names) + strlen(value) + 2 > sizeof(text);
-		add(vars, text);
+		append(f, *names, strlen(*names));
+		if (!strchr(*names, '='))
+			append(f, "=", 1);
+		add(f, value);
 		n++;
 	}
-	add_number(f, n);
-	if (vars->full || f->used + vars->used > sizeof(f->text)) {
-		f->full = true;
-	} else {
-		memcpy(f->text + f->used, vars->text, vars->used);
-		f->used += vars->used;
+	return n;
+}
+
+/* Their number comes first, so they are listed aside. */
+static void add_variables(struct fields *f, char *const *names)
+{
+	struct fields *list = calloc(1, sizeof(*list));
+
+	if (list) {
+		add_number(f, list_variables(list, names));
+		append(f, list->text, list->used);
 	}
-	free(vars);
+	f->full |= !list || list->full;
+	free(list);
 }
 
 static void describe(const struct hk_run_remote *r, const struct hk_run_host *host,

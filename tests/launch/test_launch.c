@@ -387,6 +387,14 @@ static void a_closed_descriptor_is_an_error(void **state)
 	unsetenv("PMI_SIZE");
 }
 
+/* Variables of a PMIx launcher that is not there any more. */
+static void a_lost_pmix_is_told(void **state)
+{
+	assert_int_equal(run("PMIX_NAMESPACE=gone PMIX_RANK=0 timeout 30 %s", example), 1);
+	if (!strstr(output, "built without PMIx"))
+		said("PMIx_Init failed");
+}
+
 static void arguments_are_checked(void **state)
 {
 	hocketLaunch_t launch;
@@ -417,6 +425,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(pmi_brings_the_id),
 		cmocka_unit_test(pmi_misunderstandings_are_errors),
 		cmocka_unit_test(a_closed_descriptor_is_an_error),
+		cmocka_unit_test(a_lost_pmix_is_told),
 		cmocka_unit_test(arguments_are_checked),
 	};
 
