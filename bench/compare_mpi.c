@@ -17,8 +17,8 @@
 
 #include "compare_calls.h"
 #include "compare_report.h"
-#include "launch.h"
 #include "numbers.h"
+#include "perf_options.h"
 #include "verify.h"
 
 #define BLOCK_S	   0.008
@@ -35,9 +35,13 @@ struct options {
 	const struct hk_perf_collective *coll;
 };
 
+struct place {
+	int rank, nprocs;
+};
+
 struct bench {
 	struct options o;
-	struct hk_launch launch;
+	struct place launch;
 	hocketComm_t comm;
 	float *send, *recv;
 	struct hk_perf_shape shape;
@@ -265,8 +269,11 @@ static void open_bench(struct bench *b, void *handles[2])
 	size_t bytes = (b->o.max_bytes + 4095) / 4096 * 4096;
 	hocketUniqueId id = {{0}};
 
-	if (hk_mpi_open(&b->mpi, b->launch.nprocs) || hk_launch_share_id(&b->launch, &id))
+	if (hk_mpi_open(&b->mpi, b->launch.nprocs))
 		MPI_Abort(MPI_COMM_WORLD, 2);
+	if (b->launch.rank == 0)
+		must(b, hocketGetUniqueId(&id), "hocketGetUniqueId");
+	MPI_Bcast(&id, sizeof(id), MPI_BYTE, 0, MPI_COMM_WORLD);
 	must(b, hocketCommInitRank(&b->comm, b->launch.nprocs, id, b->launch.rank),
 	     "hocketCommInitRank");
 	if (b->o.registered) {
@@ -343,13 +350,15 @@ int main(int argc, char **argv)
 	void *handles[2] = {NULL, NULL};
 	int status = 2;
 
-	if (hk_launch_open(&argc, &argv, &b.launch))
-		return 2;
-	if (b.launch.how != HK_LAUNCH_MPI) {
-		fprintf(stderr, "compare_mpi runs under mpirun: mpirun -n 2 %s\n", argv[0]);
-		return 2;
-	}
-	if (parse(argc, argv, &b.o)) {
+	MPI_Init(&argc, &argv);
+	MPI_Comm_rank(MPI_COMM_WORLD, &b.launch.rank);
+	MPI_Comm_size(MPI_COMM_WORLD, &b.launch.nprocs);
+	if (b.launch.nprocs < 2) {
+		fprintf(stderr,
+			"compare_mpi runs under the mpirun of the MPI that it was built with: "
+			"mpirun -n 2 %s\n",
+			argv[0]);
+	} else if (parse(argc, argv, &b.o)) {
 		if (b.launch.rank == 0)
 			fprintf(stderr, help, argv[0]);
 	} else {
@@ -357,6 +366,6 @@ int main(int argc, char **argv)
 		status = run(&b);
 		close_bench(&b, handles);
 	}
-	hk_launch_close(&b.launch);
+	MPI_Finalize();
 	return status;
 }
