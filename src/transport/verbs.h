@@ -335,6 +335,8 @@ void hk_verbs_tend_by(struct hk_verbs_endpoint *ep, int64_t at);
 
 /* Takes completions; returns how many. */
 int hk_verbs_progress(struct hk_verbs_endpoint *ep);
+/* Takes all of a rail's that there are. */
+void hk_verbs_take_all(struct hk_verbs_endpoint *ep, unsigned rail);
 
 /* --- verbs_send.c, verbs_recv.c --- */
 

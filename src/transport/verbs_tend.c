@@ -113,6 +113,9 @@ static void tend_path(struct hk_verbs_path *p, int64_t now)
 
 	switch (p->state) {
 	case HK_PATH_DRAINING:
+		/* The time may have passed while nobody looked: what has come is not to be lost. */
+		if (p->receives && now - p->since > DRAIN_NS)
+			hk_verbs_take_all(l->ep, p->rail);
 		if (!p->receives || now - p->since > DRAIN_NS)
 			hk_verbs_path_drained(p);
 		else
