@@ -353,7 +353,8 @@ void hk_verbs_send_retake(struct hk_verbs_send *s, const struct hk_verbs_path *p
 	const struct hk_verbs_arrived *a = &s->link->arrived[s->base.channel];
 	uint32_t again = s->first;
 
-	for (uint32_t n = s->settled; n != s->first; n++) {
+	/* Behind the first that waits there may be some that another path had taken. */
+	for (uint32_t n = s->settled; n != s->number; n++) {
 		struct hk_verbs_outgoing *o = out_of(s, n);
 
 		if (o->stage != HK_STAGE_POSTED || o->path != p->index ||
