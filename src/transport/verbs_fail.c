@@ -97,6 +97,14 @@ void hk_verbs_path_lost(struct hk_verbs_path *p, const char *why)
 
 	if (p->state != HK_PATH_UP && p->state != HK_PATH_PROBING && p->state != HK_PATH_JOINING)
 		return;
+	if (p->state == HK_PATH_JOINING && p->tell_join && !p->tell_answer) {
+		/* The peer has not heard of this queue pair, and would not answer for it. */
+		p->tell_join = false;
+		hk_verbs_path_close(p);
+		p->state = HK_PATH_NONE;
+		p->retry_at = now + FIRST_PAUSE_NS;
+		return;
+	}
 	snprintf(p->why, sizeof(p->why), "%s", why);
 	if (worked && now - p->since > STEADY_NS)
 		p->pause = 0;
@@ -194,6 +202,9 @@ void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 {
 	enum hk_verbs_state expected = answer ? HK_PATH_JOINING : HK_PATH_NONE;
 
+	/* It may have made some that came to nothing, and were never told of. */
+	if (!answer && p->state == HK_PATH_NONE)
+		p->generation = generation;
 	if (p->state != expected || p->generation != generation)
 		return; /* it has been given up since, and that is told already */
 	if (!answer) {
