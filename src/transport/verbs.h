@@ -319,6 +319,8 @@ void hk_verbs_path_up(struct hk_verbs_path *p);
 void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 			const struct hk_verbs_address *a, bool answer);
 
+/* The peer said goodbye: it has had all that it needed, and answers no more. */
+void hk_verbs_link_gone(struct hk_verbs_link *l);
 /* A stopped one has said all that it had to. */
 void hk_verbs_path_drained(struct hk_verbs_path *p);
 /* Begins to make it anew. */

@@ -406,7 +406,7 @@ static void take(struct hk_verbs_link *l, const struct control *c, uint32_t leng
 		hk_verbs_path_join(l->paths[c->path], le16toh(c->generation), &c->join,
 				   le16toh(c->flags) & ANSWER);
 	else if (c->kind == BYE)
-		l->gone = true;
+		hk_verbs_link_gone(l);
 	else
 		nonsense(l, "something unknown");
 }

@@ -163,7 +163,12 @@ static int __attribute__((noinline)) not_here(struct hk_verbs_recv *r)
 	hk_verbs_recv_push(r);
 	if (r->grow && !offered_of(r, r->number) && ++r->grow_looks >= GROW_LOOKS)
 		grow(r);
-	return l->gone ? hk_verbs_peer_gone(l, &r->error) : 0;
+	if (!l->gone)
+		return 0;
+	/* It left when its last message had been delivered: that may still be queued here. */
+	for (unsigned i = 0; i < l->ep->nrails; i++)
+		hk_verbs_take_all(l->ep, i);
+	return in_of(r, r->number)->here ? 0 : hk_verbs_peer_gone(l, &r->error);
 }
 
 static int __attribute__((cold, noinline))

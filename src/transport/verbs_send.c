@@ -360,7 +360,7 @@ void hk_verbs_send_retake(struct hk_verbs_send *s, const struct hk_verbs_path *p
 		if (o->stage != HK_STAGE_POSTED || o->path != p->index ||
 		    o->generation != (uint16_t)(p->generation - 1))
 			continue;
-		if (had_come(a, n) || (int32_t)(n - s->released) < 0) {
+		if (s->link->gone || had_come(a, n) || (int32_t)(n - s->released) < 0) {
 			o->stage = HK_STAGE_DELIVERED;
 		} else {
 			o->stage = HK_STAGE_HELD;
