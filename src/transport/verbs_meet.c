@@ -231,16 +231,27 @@ static int make_paths(struct hk_verbs_link *l, bool dialler)
 	return err;
 }
 
+/* With one that can't be the others still do. */
 static int connect_paths(struct hk_verbs_link *l, const struct pair *theirs)
 {
-	for (unsigned i = 0; i < l->npaths; i++) {
-		int err = 0;
+	unsigned connected = 0, failed = 0;
+	int err = 0;
 
-		if (l->paths[i]->qp)
-			err = hk_verbs_path_connect(l->paths[i], &theirs[i].address);
-		if (err)
-			return err;
+	for (unsigned i = 0; i < l->npaths; i++) {
+		int rc;
+
+		if (!l->paths[i]->qp)
+			continue;
+		rc = hk_verbs_path_connect(l->paths[i], &theirs[i].address);
+		if (rc)
+			err = rc;
+		*(rc ? &failed : &connected) |= 1u << i;
 	}
+	if (!connected)
+		return err;
+	for (unsigned i = 0; i < l->npaths; i++)
+		if (failed >> i & 1)
+			hk_verbs_path_lost(l->paths[i], "it can't be connected");
 	return 0;
 }
 
@@ -303,7 +314,7 @@ static int hear_confirm(struct hk_verbs_link *l)
 static int hear_go(struct hk_verbs_link *l)
 {
 	for (unsigned i = 0; i < l->npaths; i++)
-		if (l->paths[i]->qp && hk_verbs_probe(l->paths[i]))
+		if (l->paths[i]->state == HK_PATH_PROBING && hk_verbs_probe(l->paths[i]))
 			return hk_fail(EIO, "%s takes no work request",
 				       l->ep->rails[l->paths[i]->rail].port.name);
 	return 0;
