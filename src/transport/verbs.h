@@ -220,8 +220,9 @@ struct hk_verbs_recv {
 	uint32_t number; /* of the next message */
 	uint32_t told;	 /* the sender knows that all before are released */
 	bool held;
-	bool grow;	     /* the sender has a message that is too long for the ring ... */
-	uint32_t grow_looks; /* ... and it was looked for so often without an offer */
+	bool grow;	      /* the sender has a message that is too long for the ring: ... */
+	uint32_t grow_number; /* ... this one ... */
+	uint32_t grow_looks;  /* ... and it was looked for so often without an offer */
 	bool announced;
 	struct hk_verbs_memory ring;
 	uint32_t ring_bytes, stride;
@@ -352,6 +353,8 @@ void hk_verbs_recv_sever(struct hk_verbs_recv *r);
 /* Posts what waits for a path, a ring or a place. */
 void hk_verbs_send_push(struct hk_verbs_send *s);
 void hk_verbs_recv_push(struct hk_verbs_recv *r);
+/* The sender waits with this message, which is too long, and nothing else is under way. */
+void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number);
 /* The receiver has released all messages before one whose number ends so. */
 void hk_verbs_credit(struct hk_verbs_send *s, uint8_t released);
 /* A message has come. */

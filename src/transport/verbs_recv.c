@@ -144,6 +144,13 @@ static void grow(struct hk_verbs_recv *r)
 	hk_verbs_control_push(r->link);
 }
 
+void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number)
+{
+	r->grow = true;
+	r->grow_number = number;
+	r->grow_looks = 0;
+}
+
 void hk_verbs_recv_push(struct hk_verbs_recv *r)
 {
 	if (r->number - r->told >= (r->base.slots + 1) / 2)
@@ -161,7 +168,8 @@ static int __attribute__((noinline)) not_here(struct hk_verbs_recv *r)
 	if (l->error)
 		return r->error = l->error;
 	hk_verbs_recv_push(r);
-	if (r->grow && !offered_of(r, r->number) && ++r->grow_looks >= GROW_LOOKS)
+	if (r->grow && r->grow_number == r->number && !offered_of(r, r->number) &&
+	    ++r->grow_looks >= GROW_LOOKS)
 		grow(r);
 	if (!l->gone)
 		return 0;

@@ -15,11 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "error.h"
 #include "verbs.h"
 
-#define LEND_BYTES   4096u /* less is cheaper copied */
-#define QUIET_BYTES  2048u /* from here on completions are asked for */
+#define LEND_BYTES   4096u  /* less is cheaper copied */
+#define QUIET_BYTES  2048u  /* from here on completions are asked for */
+#define HELD_NS	     100000 /* until a message that could not be posted is tried again */
 #define HEADER_BYTES ((uint32_t)sizeof(struct hk_verbs_header))
 
 static uint32_t short_bytes(const struct hk_verbs_send *s)
@@ -151,8 +153,10 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 	if (!p || (!direct && !s->ring.at))
 		return 0;
 	if (!direct && o->bytes > s->ring.bytes) {
-		s->grow = true;
-		hk_verbs_tend_by(l->ep, 0);
+		/* The receiver gives the ring up: nothing may be under way to it. (A single path
+		 * keeps its order.) */
+		settle(s);
+		s->grow = l->npaths == 1 || s->settled == number;
 		return 0;
 	}
 	bytes = direct ? aim_direct(s, to, p, &wr) : aim_slot(s, number, p, &wr);
@@ -171,6 +175,7 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 	o->generation = p->generation;
 	o->wr = at;
 	o->stage = HK_STAGE_POSTED;
+	s->grow = s->grow_told = false;
 	if (back)
 		back->told = back->number;
 	return 1;
@@ -179,8 +184,10 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 void hk_verbs_send_push(struct hk_verbs_send *s)
 {
 	while (s->first != s->number) {
-		if (out_of(s, s->first)->stage == HK_STAGE_HELD && !post(s, s->first))
+		if (out_of(s, s->first)->stage == HK_STAGE_HELD && !post(s, s->first)) {
+			hk_verbs_tend_by(s->link->ep, hk_now_ns() + HELD_NS);
 			return;
+		}
 		s->first++;
 	}
 }
