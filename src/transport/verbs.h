@@ -233,8 +233,9 @@ struct hk_verbs_recv {
 	uint32_t number; /* of the next message */
 	uint32_t told;	 /* the sender knows that all before are released */
 	bool held;
-	bool grow;	     /* the sender has a message that is too long for the ring ... */
-	uint32_t grow_looks; /* ... and it was looked for so often without an offer */
+	bool grow;	      /* the sender has a message that is too long for the ring: ... */
+	uint32_t grow_number; /* ... this one ... */
+	uint32_t grow_looks;  /* ... and it was looked for so often without an offer */
 	bool announced;
 	struct hk_verbs_memory ring;
 	uint32_t ring_bytes, stride;
@@ -353,6 +354,8 @@ void hk_verbs_path_up(struct hk_verbs_path *p);
 void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 			const struct hk_verbs_address *a, bool answer);
 
+/* The peer said goodbye: it has had all that it needed, and answers no more. */
+void hk_verbs_link_gone(struct hk_verbs_link *l);
 /* A stopped one has said all that it had to. */
 void hk_verbs_path_drained(struct hk_verbs_path *p);
 /* Begins to make it anew. */
@@ -369,6 +372,8 @@ void hk_verbs_tend_by(struct hk_verbs_endpoint *ep, int64_t at);
 
 /* Takes completions; returns how many. */
 int hk_verbs_progress(struct hk_verbs_endpoint *ep);
+/* Takes all of a rail's that there are. */
+void hk_verbs_take_all(struct hk_verbs_endpoint *ep, unsigned rail);
 
 /* --- verbs_send.c, verbs_recv.c --- */
 
@@ -382,6 +387,8 @@ void hk_verbs_recv_sever(struct hk_verbs_recv *r);
 /* Posts what waits for a path, a ring or a place. */
 void hk_verbs_send_push(struct hk_verbs_send *s);
 void hk_verbs_recv_push(struct hk_verbs_recv *r);
+/* The sender waits with this message, which is too long, and nothing else is under way. */
+void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number);
 /* The receiver has released all messages before one whose number ends so. */
 void hk_verbs_credit(struct hk_verbs_send *s, uint8_t released);
 /* A message has come. */

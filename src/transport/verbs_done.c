@@ -75,24 +75,39 @@ static void sent(struct hk_verbs_path *p, const struct ibv_wc *wc)
 		hk_verbs_path_up(p);
 }
 
-int hk_verbs_progress(struct hk_verbs_endpoint *ep)
+/* Takes some of a rail's; returns how many. */
+static inline int take(struct hk_verbs_endpoint *ep, unsigned rail)
 {
 	struct ibv_wc wc[BATCH];
+	int n = ibv_poll_cq(ep->rails[rail].cq, BATCH, wc);
+
+	for (int k = 0; k < n; k++) {
+		struct hk_verbs_path *p = path_of(ep, wc[k].wr_id);
+
+		if (!p)
+			continue;
+		if (wc[k].wr_id & HK_VERBS_ID_RECV)
+			received(p, &wc[k]);
+		else
+			sent(p, &wc[k]);
+	}
+	return n;
+}
+
+void hk_verbs_take_all(struct hk_verbs_endpoint *ep, unsigned rail)
+{
+	for (unsigned left = ep->rails[rail].depth; left; left -= left < BATCH ? left : BATCH)
+		if (take(ep, rail) <= 0)
+			return;
+}
+
+int hk_verbs_progress(struct hk_verbs_endpoint *ep)
+{
 	int total = 0;
 
 	for (unsigned i = 0; i < ep->nrails; i++) {
-		int n = ibv_poll_cq(ep->rails[i].cq, BATCH, wc);
+		int n = take(ep, i);
 
-		for (int k = 0; k < n; k++) {
-			struct hk_verbs_path *p = path_of(ep, wc[k].wr_id);
-
-			if (!p)
-				continue;
-			if (wc[k].wr_id & HK_VERBS_ID_RECV)
-				received(p, &wc[k]);
-			else
-				sent(p, &wc[k]);
-		}
 		if (n > 0)
 			total += n;
 	}

@@ -25,9 +25,8 @@
 #include "param.h"
 #include "verbs.h"
 
-#define TAG	 0x76620000u /* "vb" */
-#define LATER_NS INT64_C(200000000)
-#define MAGIC	 0x31766b68u /* "hkv1" */
+#define TAG   0x76620000u /* "vb" */
+#define MAGIC 0x31766b68u /* "hkv1" */
 
 struct rail_card {
 	struct hk_verbs_address address; /* without a queue pair */
@@ -248,37 +247,29 @@ static int make_paths(struct hk_verbs_link *l, bool dialler)
 	return err;
 }
 
-/* A path whose port went down meanwhile: it is renewed when that is up. */
-static void put_off(struct hk_verbs_path *p)
+/* With one that can't be the others still do. */
+static int connect_paths(struct hk_verbs_link *l, const struct pair *theirs)
 {
-	hk_verbs_path_close(p);
-	p->state = HK_PATH_NONE;
-	p->retry_at = hk_now_ns() + LATER_NS;
-}
-
-/* Those that can be; on the answering side, of those that the dialler could. Not fewer than one. */
-static int connect_paths(struct hk_verbs_link *l, const struct pair *theirs, bool dialler)
-{
-	unsigned connected = 0;
+	unsigned connected = 0, failed = 0;
 	int err = 0;
 
 	for (unsigned i = 0; i < l->npaths; i++) {
-		struct hk_verbs_path *p = l->paths[i];
+		int rc;
 
-		if (p->qp && !theirs[i].open)
-			put_off(p);
-		if (!p->qp)
+		if (!l->paths[i]->qp)
 			continue;
 		/* What the connection manager connects waits for its call. */
-		err = l->ep->cm ? 0 : hk_verbs_path_connect(p, &theirs[i].address);
-		connected += !err;
-		if (err && dialler)
-			put_off(p);
-		else if (err)
-			hk_verbs_path_lost(p, "it can't be connected");
-		l->meeting->pairs[i].open = !err;
+		rc = l->ep->cm ? 0 : hk_verbs_path_connect(l->paths[i], &theirs[i].address);
+		if (rc)
+			err = rc;
+		*(rc ? &failed : &connected) |= 1u << i;
 	}
-	return connected ? 0 : err ? err : hk_fail(ENETUNREACH, "no path to rank %d", l->peer);
+	if (!connected)
+		return err;
+	for (unsigned i = 0; i < l->npaths; i++)
+		if (failed >> i & 1)
+			hk_verbs_path_lost(l->paths[i], "it can't be connected");
+	return 0;
 }
 
 /* --- the four steps --- */
@@ -319,7 +310,7 @@ static int hear_answer(struct hk_verbs_link *l)
 	memcpy(m->pairs, theirs, sizeof(m->pairs));
 	err = make_paths(l, true);
 	if (!err)
-		err = connect_paths(l, theirs, true);
+		err = connect_paths(l, theirs);
 	if (err)
 		return err;
 	memcpy(c.pairs, m->pairs, sizeof(c.pairs));
@@ -331,7 +322,7 @@ static int hear_confirm(struct hk_verbs_link *l)
 {
 	struct hk_verbs_meeting *m = l->meeting;
 	int err = le32toh(m->in.confirm.magic) == MAGIC
-			  ? connect_paths(l, m->in.confirm.pairs, false)
+			  ? connect_paths(l, m->in.confirm.pairs)
 			  : hk_fail(HK_EWIRE, "rank %d confirms nonsense", l->peer);
 
 	return err ? err : put(l, "g", 1);
@@ -343,7 +334,7 @@ static int hear_go(struct hk_verbs_link *l)
 		if (l->paths[i]->qp)
 			hk_verbs_cm_connect(l->paths[i]);
 	for (unsigned i = 0; i < l->npaths && !l->ep->cm; i++)
-		if (l->paths[i]->qp && hk_verbs_probe(l->paths[i]))
+		if (l->paths[i]->state == HK_PATH_PROBING && hk_verbs_probe(l->paths[i]))
 			return hk_fail(EIO, "%s takes no work request",
 				       l->ep->rails[l->paths[i]->rail].port.name);
 	return 0;

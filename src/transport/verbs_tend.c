@@ -113,6 +113,9 @@ static void tend_path(struct hk_verbs_path *p, int64_t now)
 
 	switch (p->state) {
 	case HK_PATH_DRAINING:
+		/* The time may have passed while nobody looked: what has come is not to be lost. */
+		if (p->receives && now - p->since > DRAIN_NS)
+			hk_verbs_take_all(l->ep, p->rail);
 		if (!p->receives || now - p->since > DRAIN_NS)
 			hk_verbs_path_drained(p);
 		else
@@ -139,6 +142,15 @@ static void tend_path(struct hk_verbs_path *p, int64_t now)
 	}
 }
 
+/* What waited for room, or for others to be delivered. */
+static void push(struct hk_verbs_link *l)
+{
+	for (unsigned i = 0; i < HK_VERBS_CHANNELS; i++)
+		if (l->sends[i])
+			hk_verbs_send_push(l->sends[i]);
+	hk_verbs_control_push(l);
+}
+
 void hk_verbs_tend(struct hk_verbs_endpoint *ep, int64_t now)
 {
 	ep->tend_at = now + IDLE_NS;
@@ -155,7 +167,7 @@ void hk_verbs_tend(struct hk_verbs_endpoint *ep, int64_t now)
 		for (unsigned i = 0; i < l->npaths; i++)
 			tend_path(l->paths[i], now);
 		if (l->up)
-			hk_verbs_control_push(l);
+			push(l);
 	}
 	hk_regcache_tidy(ep->cache);
 }
