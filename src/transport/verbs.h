@@ -27,6 +27,7 @@
 #define HK_VERBS_SENDS	    256u   /* work requests of a path that may be under way */
 #define HK_VERBS_RECVS	    192u   /* messages that a path takes before its owner looks */
 #define HK_VERBS_CONTROL    256u   /* bytes of a control message, at most */
+#define HK_VERBS_PROBE	    4096u  /* bytes of what tries a path out, at most: the largest packet */
 #define HK_VERBS_KEPT	    128u   /* control messages that may be under way on a link */
 #define HK_VERBS_MOST_PATHS 32768u /* of an endpoint: what an id has room for */
 #define HK_VERBS_ID_RECV    (UINT64_C(1) << 63)
@@ -103,6 +104,7 @@ struct hk_verbs_path {
 	bool tell_fenced, tell_join, tell_answer; /* when there is room for it */
 	struct ibv_qp *qp;
 	uint32_t psn;
+	uint32_t packet;	    /* bytes of the largest */
 	uint32_t posted, completed; /* work requests so far */
 	uint32_t quiet;		    /* of them unsignalled, since the last that was not */
 	uint64_t posted_bytes, completed_bytes;
@@ -176,6 +178,7 @@ struct hk_verbs_endpoint {
 	unsigned npaths, room;
 	int64_t tend_at; /* when something else than completions is to be seen to, at the latest */
 	uint32_t looks;
+	bool told_mtu; /* that a peer's differs */
 	size_t memory;
 };
 

@@ -46,6 +46,10 @@ static const char *remedy(const struct hk_verbs_path *p)
 	if (rail->down)
 		return "this host's port is down: check its cable, its switch port, and `ip link` "
 		       "or `ibstat`";
+	if (strstr(p->why, "retr") && !p->link->up)
+		return "nothing gets through between the two: check their addresses and routes, "
+		       "that the MTU of every switch between is at least the hosts' "
+		       "(HOCKET_IB_MTU=1024 makes packets smaller), and `ibv_rc_pingpong`";
 	if (strstr(p->why, "retr"))
 		return "the peer's host, port or process no longer answers, or the fabric between "
 		       "drops packets: check them with `ibv_rc_pingpong` or `hocket doctor` "
@@ -90,7 +94,7 @@ void hk_verbs_path_lost(struct hk_verbs_path *p, const char *why)
 {
 	struct hk_verbs_link *l = p->link;
 	const struct hk_ib_port *port = &l->ep->rails[p->rail].port;
-	bool worked = p->state == HK_PATH_UP;
+	bool worked = p->state == HK_PATH_UP, tried = p->state == HK_PATH_PROBING;
 	int64_t now = hk_now_ns();
 
 	if (p->state != HK_PATH_UP && p->state != HK_PATH_PROBING && p->state != HK_PATH_JOINING)
@@ -116,6 +120,12 @@ void hk_verbs_path_lost(struct hk_verbs_path *p, const char *why)
 		       "rank %d lost the path from %s to %s of rank %d on host %s: %s; it goes on "
 		       "over the others",
 		       l->ep->base.rank, port->name, p->peer_port, l->peer, l->host, why);
+	else if (tried && !p->generation && !l->error && !l->gone)
+		hk_log(HK_LOG_WARN,
+		       "rank %d can't use the path from %s to %s of rank %d on host %s: %s; it "
+		       "goes on over the others, and tries again: %s",
+		       l->ep->base.rank, port->name, p->peer_port, l->peer, l->host, why,
+		       remedy(p));
 	if (!l->error)
 		hk_verbs_control_retake(p);
 }

@@ -85,8 +85,10 @@ static uint64_t receive_id(const struct hk_verbs_path *p, uint32_t buffer)
 
 int hk_verbs_path_receive(struct hk_verbs_path *p, uint32_t buffer)
 {
+	/* The last one has room for a probe. */
 	struct ibv_sge sge = {(uintptr_t)p->buffers.base + (size_t)buffer * HK_VERBS_CONTROL,
-			      HK_VERBS_CONTROL, p->buffers.mr[p->rail]->lkey};
+			      buffer == HK_VERBS_RECVS - 1 ? HK_VERBS_PROBE : HK_VERBS_CONTROL,
+			      p->buffers.mr[p->rail]->lkey};
 	struct ibv_recv_wr wr = {.wr_id = receive_id(p, buffer), .sg_list = &sge, .num_sge = 1};
 	struct ibv_recv_wr *bad;
 	int err = ibv_post_recv(p->qp, &wr, &bad);
@@ -108,8 +110,9 @@ int hk_verbs_path_open(struct hk_verbs_path *p)
 	p->posted = p->completed = p->quiet = p->receives = 0;
 	p->posted_bytes = p->completed_bytes = 0;
 	p->psn = (uint32_t)(hk_ticks() * 0x9e3779b97f4a7c15ull >> 40);
-	for (uint32_t i = 0; i < HK_VERBS_RECVS && !err; i++)
-		err = -hk_verbs_path_receive(p, i);
+	/* What comes first is a probe. */
+	for (uint32_t i = HK_VERBS_RECVS; i && !err; i--)
+		err = -hk_verbs_path_receive(p, i - 1);
 	if (err) {
 		hk_verbs_path_close(p);
 		return hk_fail(err, "a queue pair of %s for rank %d could not be set up: %s",
@@ -146,12 +149,33 @@ static void set_route(const struct hk_ib_port *port, const struct hk_verbs_addre
 	ah->grh.traffic_class = (uint8_t)hk_param(HK_PARAM_IB_TC);
 }
 
+static enum ibv_mtu smaller_mtu(const struct hk_verbs_address *a, const struct hk_ib_port *port)
+{
+	return a->mtu < port->mtu ? (enum ibv_mtu)a->mtu : port->mtu;
+}
+
+/* Once: one wrong port may have many peers. */
+static void advise_mtu(const struct hk_verbs_path *p, const struct hk_verbs_address *a,
+		       const struct hk_ib_port *port)
+{
+	struct hk_verbs_endpoint *ep = p->link->ep;
+
+	if (a->mtu == port->mtu || ep->told_mtu)
+		return;
+	ep->told_mtu = true;
+	hk_log(HK_LOG_WARN,
+	       "the MTU of %s (%s) here is %u bytes, that of %s of rank %d on host %s %u: the "
+	       "smaller one is used, which costs bandwidth; set the same on all hosts and switches",
+	       port->name, port->netdev, 128u << port->mtu, p->peer_port, p->link->peer,
+	       p->link->host, 128u << a->mtu);
+}
+
 int hk_verbs_path_connect(struct hk_verbs_path *p, const struct hk_verbs_address *a)
 {
 	const struct hk_ib_port *port = &p->link->ep->rails[p->rail].port;
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_RTR,
-		.path_mtu = a->mtu < port->mtu ? (enum ibv_mtu)a->mtu : port->mtu,
+		.path_mtu = smaller_mtu(a, port),
 		.dest_qp_num = le32toh(a->qpn),
 		.rq_psn = le32toh(a->psn),
 		.max_dest_rd_atomic = 1,
@@ -188,6 +212,8 @@ int hk_verbs_path_connect(struct hk_verbs_path *p, const struct hk_verbs_address
 			       "same kind on both?",
 			       port->name, p->link->peer, p->link->host, p->peer_port,
 			       strerror(err));
+	p->packet = 128u << smaller_mtu(a, port);
+	advise_mtu(p, a, port);
 	p->state = HK_PATH_PROBING;
 	p->since = hk_now_ns();
 	return 0;
@@ -238,8 +264,9 @@ int hk_verbs_path_new(struct hk_verbs_link *l, unsigned index, unsigned rail)
 	p->rail = rail;
 	err = claim(&ep->rails[rail]);
 	if (!err)
-		err = hk_verbs_memory_get(ep, (size_t)HK_VERBS_RECVS * HK_VERBS_CONTROL,
-					  &p->buffers);
+		err = hk_verbs_memory_get(
+			ep, (size_t)(HK_VERBS_RECVS - 1) * HK_VERBS_CONTROL + HK_VERBS_PROBE,
+			&p->buffers);
 	if (err) {
 		free(p);
 		return err;
