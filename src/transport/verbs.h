@@ -70,9 +70,10 @@ struct hk_verbs_send;
 struct hk_verbs_recv;
 
 enum hk_verbs_state {
-	HK_PATH_NONE,	 /* it has no queue pair; the peer's may have one */
-	HK_PATH_JOINING, /* a queue pair that waits for its peer */
-	HK_PATH_PROBING, /* connected, and tried out */
+	HK_PATH_NONE,	    /* it has no queue pair; the peer's may have one */
+	HK_PATH_JOINING,    /* a queue pair that waits for its peer */
+	HK_PATH_CONNECTING, /* a thread connects it */
+	HK_PATH_PROBING,    /* connected, and tried out */
 	HK_PATH_UP,
 	HK_PATH_DRAINING, /* given up; takes nothing any more, and hands in what has come */
 	HK_PATH_FENCED,	  /* its queue pair is gone; the peer's not yet */
@@ -102,6 +103,8 @@ struct hk_verbs_path {
 	enum hk_verbs_state state;
 	bool peer_fenced; /* the peer has given it up, and has said what had come */
 	bool tell_fenced, tell_join, tell_answer; /* when there is room for it */
+	bool doomed;				  /* lost, when it has been connected */
+	struct hk_verbs_connecting *connecting;
 	struct ibv_qp *qp;
 	uint32_t psn;
 	uint32_t packet;	    /* bytes of the largest */
@@ -261,6 +264,10 @@ int hk_verbs_path_open(struct hk_verbs_path *p);
 void hk_verbs_path_address(const struct hk_verbs_path *p, struct hk_verbs_address *a);
 /* Connects it. */
 int hk_verbs_path_connect(struct hk_verbs_path *p, const struct hk_verbs_address *a);
+/* As connect, but in a thread where that waits: other paths are in use. */
+int hk_verbs_path_connect_begin(struct hk_verbs_path *p, const struct hk_verbs_address *a);
+/* What came of it, or -EAGAIN. The path then is PROBING, also if it failed. */
+int hk_verbs_path_connect_end(struct hk_verbs_path *p);
 /* Stops it; whatever it has still to say comes as completions. */
 void hk_verbs_path_stop(struct hk_verbs_path *p);
 /* After this nothing comes through its queue pair any more. */
@@ -325,6 +332,8 @@ void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 
 /* The peer said goodbye: it has had all that it needed, and answers no more. */
 void hk_verbs_link_gone(struct hk_verbs_link *l);
+/* It may have been connected. */
+void hk_verbs_path_connected(struct hk_verbs_path *p);
 /* A stopped one has said all that it had to. */
 void hk_verbs_path_drained(struct hk_verbs_path *p);
 /* Begins to make it anew. */
