@@ -6,31 +6,36 @@
 build=$1
 outcome=$(mktemp)
 ready=$(mktemp -u)
+stop=$(mktemp -u) # the job ends when it is there
 faulted=0
 
 # Starts a job of so many ranks in the background; returns when it makes calls.
 start_job() { # RANKS [STEADY-FLAGS...]
 	local n=$1
 	shift
-	rm -f "$ready"
-	"$build/tools/hocket" run --timeout 60 -n "$n" on-rank "$build/tests/softroce/steady" --ready "$ready" "$@" \
-		>"$outcome" 2>&1 &
+	rm -f "$ready" "$ready.go" "$stop"
+	"$build/tools/hocket" run --timeout 100 -n "$n" on-rank "$build/tests/softroce/steady" --ready "$ready" \
+		--until "$stop" "$@" >"$outcome" 2>&1 &
 	job=$!
 	for ((i = 0; i < 600; i++)); do
 		[ ! -e "$ready" ] || return 0
-		kill -0 "$job" 2>/dev/null || break
+		kill -0 "$job" 2>/dev/null || return 0
 		sleep 0.05
 	done
-	return 0
 }
 
-# Runs a command that breaks something, and remembers when; with `true`, from now on.
+# Runs a command that breaks something, and remembers when.
 fault() {
-	faulted=$(awk '{ printf "%d", $1 * 1000 }' /proc/uptime)
+	local up
+	read -r up _ </proc/uptime
+	faulted=${up/./}0
 	"$@"
 }
 
-# Waits for the job, and shows what it said.
+# Ranks that were held (--hold) make calls.
+let_go() { : >"$ready.go"; }
+
+# Waits for a job that fails, and shows what it said.
 end_job() {
 	local status=0
 	wait "$job" || status=$?
@@ -38,15 +43,24 @@ end_job() {
 	return $status
 }
 
-# Waits until the job has said so, for at most 15 s.
+# Lets a job end that goes on.
+stop_job() {
+	: >"$stop"
+	end_job
+}
+
+said() { # PATTERN
+	local text
+	IFS= read -r -d '' text <"$outcome"
+	[[ $text =~ $1 ]]
+}
+
+# Waits until the job has said so, or has ended.
 await() { # PATTERN
-	for ((i = 0; i < 150; i++)); do
-		! said "$1" || return 0
+	while ! said "$1" && kill -0 "$job" 2>/dev/null; do
 		sleep 0.1
 	done
 }
-
-said() { grep -Eq "$1" "$outcome"; }
 
 all_fine() { # RANKS
 	[ "$(grep -c '^rank [0-9]*: ok ' "$outcome")" = "$1" ]
@@ -58,7 +72,7 @@ all_failed() { # RANKS
 
 # Whether this rank failed with a typed error, and when: at most LIMIT ms after the fault.
 failed() { # RANK
-	local limit=${SOFTROCE_LIMIT_MS:-8000} at
+	local limit=${SOFTROCE_LIMIT_MS:-10000} at
 	at=$(sed -nE "s/^rank $1: hocket(Remote|System)Error at_ms=([0-9]*) .*/\2/p" "$outcome")
 	[ -n "$at" ] || return
 	echo "    rank $1 failed $((at - faulted)) ms after the fault"

@@ -10,8 +10,10 @@
  * that was. Flags:
  *
  *     --ready FILE     rank 0 makes it when all ranks have made their first calls
- *     --ms N           calls go on for so long (2000)
- *     --nap RANK MS    this rank stays outside the library so long between calls; -1: every rank
+ *     --ms N           calls go on for so long (0)
+ *     --until FILE     and until this file is there
+ *     --hold RANK      this rank makes no more calls before FILE.go is there (FILE: --ready's);
+ *                      -1: no rank does
  *     --bytes N        of the buffers (262144)
  *     --abort          ends with hocketCommAbort instead of hocketCommDestroy
  *     --packets RAIL   only ends when every rank's card on that rail received packets in a call
@@ -32,9 +34,9 @@
 #define MOST_MS 30000
 
 struct options {
-	const char *ready;
+	const char *ready, *until;
 	int64_t ms;
-	int nap_rank, nap_ms, rail;
+	int hold_rank, rail;
 	size_t bytes;
 	bool abort;
 };
@@ -48,7 +50,7 @@ struct tally {
 
 static struct options parse(int argc, char **argv)
 {
-	struct options o = {.ms = 2000, .nap_rank = -2, .rail = -1, .bytes = 262144};
+	struct options o = {.rail = -1, .hold_rank = -2, .bytes = 262144};
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--abort"))
@@ -61,10 +63,11 @@ static struct options parse(int argc, char **argv)
 			o.bytes = (size_t)atol(argv[++i]);
 		else if (!strcmp(argv[i], "--packets") && i + 1 < argc)
 			o.rail = atoi(argv[++i]);
-		else if (!strcmp(argv[i], "--nap") && i + 2 < argc) {
-			o.nap_rank = atoi(argv[++i]);
-			o.nap_ms = atoi(argv[++i]);
-		} else {
+		else if (!strcmp(argv[i], "--until") && i + 1 < argc)
+			o.until = argv[++i];
+		else if (!strcmp(argv[i], "--hold") && i + 1 < argc)
+			o.hold_rank = atoi(argv[++i]);
+		else {
 			fprintf(stderr, "steady does not know %s\n", argv[i]);
 			exit(2);
 		}
@@ -87,11 +90,13 @@ static const char *code_name(hocketResult_t rc)
 static hocketResult_t one_call(struct calls *c, const struct options *o, struct tally *t)
 {
 	long long before = o->rail >= 0 ? fabric_packets((unsigned)o->rail, (unsigned)c->rank) : 0;
+	char go[256];
 	int64_t ns = 0;
 	hocketResult_t rc;
 
-	if (o->nap_rank == c->rank || o->nap_rank == -1)
-		usleep((useconds_t)o->nap_ms * 1000);
+	snprintf(go, sizeof(go), "%s.go", o->ready ? o->ready : "");
+	while ((o->hold_rank == c->rank || o->hold_rank == -1) && access(go, F_OK))
+		usleep(10000);
 	rc = calls_make(c, (enum call)(t->calls % CALL_KINDS), &ns, &t->wrong);
 	if (rc != hocketSuccess)
 		return rc;
@@ -115,7 +120,8 @@ static hocketResult_t go_on(struct calls *c, const struct options *o, struct tal
 		if (rc != hocketSuccess)
 			return rc;
 		elapsed = calls_now_ns() - start;
-		more = elapsed < o->ms * MS || (!t->carried && elapsed < MOST_MS * MS);
+		more = elapsed < o->ms * MS || (!t->carried && elapsed < MOST_MS * MS) ||
+		       (o->until && access(o->until, F_OK));
 		rc = hocketAllReduce(&more, &more, 1, hocketInt64, hocketMax, c->comm, NULL);
 		if (rc != hocketSuccess)
 			return rc;
@@ -141,7 +147,7 @@ int main(int argc, char **argv)
 	calls_join(&c);
 	calls_buffers(&c, o.bytes / sizeof(float), false);
 	for (int i = 0; i < CALL_KINDS && rc == hocketSuccess; i++) {
-		struct options plain = {.nap_rank = -2, .rail = -1};
+		struct options plain = {.rail = -1, .hold_rank = -2};
 
 		rc = one_call(&c, &plain, &t);
 	}
