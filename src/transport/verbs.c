@@ -23,9 +23,9 @@
 #include "param.h"
 #include "verbs.h"
 
-#define QUEUE_DEPTH    512u		  /* of a completion queue to begin with */
-#define MAGIC	       0x31626976u	  /* "vib1" */
-#define GOODBYE_NS     INT64_C(300000000) /* most that the end waits for a peer's device */
+#define QUEUE_DEPTH    512u		   /* of a completion queue to begin with */
+#define MAGIC	       0x31626976u	   /* "vib1" */
+#define GOODBYE_NS     INT64_C(1000000000) /* most that the end waits; a rail may be lost now */
 #define GOODBYE_NAP_NS 20000
 #define LONG_NS	       INT64_C(1000000000)
 

@@ -27,6 +27,7 @@
 #define HK_VERBS_SENDS	    256u   /* work requests of a path that may be under way */
 #define HK_VERBS_RECVS	    192u   /* messages that a path takes before its owner looks */
 #define HK_VERBS_CONTROL    256u   /* bytes of a control message, at most */
+#define HK_VERBS_PROBE	    4096u  /* bytes of what tries a path out, at most: the largest packet */
 #define HK_VERBS_KEPT	    128u   /* control messages that may be under way on a link */
 #define HK_VERBS_MOST_PATHS 32768u /* of an endpoint: what an id has room for */
 #define HK_VERBS_ID_RECV    (UINT64_C(1) << 63)
@@ -71,9 +72,10 @@ struct hk_verbs_send;
 struct hk_verbs_recv;
 
 enum hk_verbs_state {
-	HK_PATH_NONE,	 /* it has no queue pair; the peer's may have one */
-	HK_PATH_JOINING, /* a queue pair that waits for its peer */
-	HK_PATH_PROBING, /* connected, and tried out */
+	HK_PATH_NONE,	    /* it has no queue pair; the peer's may have one */
+	HK_PATH_JOINING,    /* a queue pair that waits for its peer */
+	HK_PATH_CONNECTING, /* a thread connects it */
+	HK_PATH_PROBING,    /* connected, and tried out */
 	HK_PATH_UP,
 	HK_PATH_DRAINING, /* given up; takes nothing any more, and hands in what has come */
 	HK_PATH_FENCED,	  /* its queue pair is gone; the peer's not yet */
@@ -110,8 +112,11 @@ struct hk_verbs_path {
 	enum hk_verbs_state state;
 	bool peer_fenced; /* the peer has given it up, and has said what had come */
 	bool tell_fenced, tell_join, tell_answer; /* when there is room for it */
+	bool doomed;				  /* lost, when it has been connected */
+	struct hk_verbs_connecting *connecting;
 	struct ibv_qp *qp;
 	uint32_t psn;
+	uint32_t packet;	    /* bytes of the largest */
 	uint32_t posted, completed; /* work requests so far */
 	uint32_t quiet;		    /* of them unsignalled, since the last that was not */
 	uint64_t posted_bytes, completed_bytes;
@@ -189,6 +194,7 @@ struct hk_verbs_endpoint {
 	unsigned npaths, room;
 	int64_t tend_at; /* when something else than completions is to be seen to, at the latest */
 	uint32_t looks;
+	bool told_mtu; /* that a peer's differs */
 	size_t memory;
 };
 
@@ -273,6 +279,10 @@ int hk_verbs_path_open(struct hk_verbs_path *p);
 void hk_verbs_path_address(const struct hk_verbs_path *p, struct hk_verbs_address *a);
 /* Connects it. */
 int hk_verbs_path_connect(struct hk_verbs_path *p, const struct hk_verbs_address *a);
+/* As connect, but in a thread where that waits: other paths are in use. */
+int hk_verbs_path_connect_begin(struct hk_verbs_path *p, const struct hk_verbs_address *a);
+/* What came of it, or -EAGAIN. The path then is PROBING, also if it failed. */
+int hk_verbs_path_connect_end(struct hk_verbs_path *p);
 /* Stops it; whatever it has still to say comes as completions. */
 void hk_verbs_path_stop(struct hk_verbs_path *p);
 /* After this nothing comes through its queue pair any more. */
@@ -356,6 +366,8 @@ void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 
 /* The peer said goodbye: it has had all that it needed, and answers no more. */
 void hk_verbs_link_gone(struct hk_verbs_link *l);
+/* It may have been connected. */
+void hk_verbs_path_connected(struct hk_verbs_path *p);
 /* A stopped one has said all that it had to. */
 void hk_verbs_path_drained(struct hk_verbs_path *p);
 /* Begins to make it anew. */

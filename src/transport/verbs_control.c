@@ -175,7 +175,8 @@ int hk_verbs_probe(struct hk_verbs_path *p)
 	memset(c, 0, sizeof(*c));
 	c->number = htole32(UNNUMBERED);
 	c->kind = PROBE;
-	return post(p, c, HEAD, true);
+	/* A whole packet, so that no switch on the way that has a smaller MTU goes unnoticed. */
+	return post(p, c, p->packet, true);
 }
 
 /* --- what is to be told --- */
@@ -438,14 +439,15 @@ void hk_verbs_control_take(struct hk_verbs_path *p, const void *bytes, uint32_t 
 	struct control c = {0};
 	uint32_t number;
 
-	if (length < HEAD || length > HK_VERBS_CONTROL) {
-		nonsense(l, "too little or too much");
+	if (length >= HEAD)
+		memcpy(&c, bytes, length < sizeof(c) ? length : sizeof(c));
+	number = le32toh(c.number);
+	if (length >= HEAD && number == UNNUMBERED) {
+		hk_verbs_path_up(p);
 		return;
 	}
-	memcpy(&c, bytes, length < sizeof(c) ? length : sizeof(c));
-	number = le32toh(c.number);
-	if (number == UNNUMBERED) {
-		hk_verbs_path_up(p);
+	if (length < HEAD || length > HK_VERBS_CONTROL) {
+		nonsense(l, "too little or too much");
 		return;
 	}
 	if ((int32_t)(number - l->control_seen) < 0)

@@ -39,13 +39,17 @@ static bool any(const struct hk_verbs_link *l, enum hk_verbs_state state)
 }
 
 /* What to look at, by what the last path had to say. */
-static const char *remedy(const struct hk_verbs_path *p)
+static const char *remedy(const struct hk_verbs_path *p, bool worked)
 {
 	const struct hk_verbs_rail *rail = &p->link->ep->rails[p->rail];
 
 	if (rail->down)
 		return "this host's port is down: check its cable, its switch port, and `ip link` "
 		       "or `ibstat`";
+	if (!worked)
+		return "nothing gets through between the two: check their addresses and routes, "
+		       "that the MTU of every switch between is at least the hosts' "
+		       "(HOCKET_IB_MTU=1024 makes packets smaller), and `ibv_rc_pingpong`";
 	if (strstr(p->why, "retr"))
 		return "the peer's host, port or process no longer answers, or the fabric between "
 		       "drops packets: check them with `ibv_rc_pingpong` or `hocket doctor` "
@@ -66,7 +70,8 @@ static void __attribute__((cold)) fail_all(struct hk_verbs_path *p)
 			   "and %s there reports: %s%s; %s",
 			   l->ep->base.rank, l->peer, l->host, port->name,
 			   port->netdev[0] ? port->netdev : "no network interface", p->peer_port,
-			   p->why, l->npaths > 1 ? ", and no other path is left" : "", remedy(p)));
+			   p->why, l->npaths > 1 ? ", and no other path is left" : "",
+			   remedy(p, l->up)));
 }
 
 /* If no path works and none is about to: the end. */
@@ -80,9 +85,9 @@ static void judge(struct hk_verbs_path *p)
 		l->lost_at = 0;
 		return;
 	}
-	if (!any(l, HK_PATH_PROBING))
+	if (!any(l, HK_PATH_PROBING) && !any(l, HK_PATH_CONNECTING))
 		fail_all(p);
-	else if (!l->lost_at)
+	else if (!l->lost_at && l->up) /* at first, addresses may have to be found */
 		l->lost_at = hk_now_ns();
 }
 
@@ -90,9 +95,14 @@ void hk_verbs_path_lost(struct hk_verbs_path *p, const char *why)
 {
 	struct hk_verbs_link *l = p->link;
 	const struct hk_ib_port *port = &l->ep->rails[p->rail].port;
-	bool worked = p->state == HK_PATH_UP;
+	bool worked = p->state == HK_PATH_UP, tried = p->state == HK_PATH_PROBING;
 	int64_t now = hk_now_ns();
 
+	if (p->state == HK_PATH_CONNECTING) {
+		snprintf(p->why, sizeof(p->why), "%s", why);
+		p->doomed = true;
+		return;
+	}
 	if (p->state != HK_PATH_UP && p->state != HK_PATH_PROBING && p->state != HK_PATH_JOINING)
 		return;
 	if (p->state == HK_PATH_JOINING && p->tell_join && !p->tell_answer) {
@@ -116,6 +126,12 @@ void hk_verbs_path_lost(struct hk_verbs_path *p, const char *why)
 		       "rank %d lost the path from %s to %s of rank %d on host %s: %s; it goes on "
 		       "over the others",
 		       l->ep->base.rank, port->name, p->peer_port, l->peer, l->host, why);
+	else if (tried && !p->generation && !l->error && !l->gone)
+		hk_log(HK_LOG_WARN,
+		       "rank %d can't use the path from %s to %s of rank %d on host %s: %s; it "
+		       "goes on over the others, and tries again: %s",
+		       l->ep->base.rank, port->name, p->peer_port, l->peer, l->host, why,
+		       remedy(p, false));
 	if (!l->error)
 		hk_verbs_control_retake(p);
 }
@@ -220,17 +236,37 @@ void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 			decline(p, generation);
 			return;
 		}
-		p->tell_join = p->tell_answer = true;
 	}
+	p->tell_answer = !answer;
 	if (p->link->ep->cm) {
+		p->tell_join = !answer;
 		hk_verbs_control_push(p->link);
 		if (answer)
 			hk_verbs_cm_connect(p);
 		return; /* or is called */
 	}
-	if (hk_verbs_path_connect(p, a))
+	if (hk_verbs_path_connect_begin(p, a))
 		hk_verbs_path_lost(p, "it can't be connected");
-	else if (answer && hk_verbs_probe(p))
+	else
+		hk_verbs_tend_by(p->link->ep, 0);
+}
+
+void hk_verbs_path_connected(struct hk_verbs_path *p)
+{
+	char why[sizeof(p->why)];
+	int err = hk_verbs_path_connect_end(p);
+
+	if (err == -EAGAIN)
+		return;
+	if (err || p->doomed) {
+		snprintf(why, sizeof(why), "%s", p->why);
+		hk_verbs_path_lost(p, why);
+		return;
+	}
+	/* Who was asked to join says that it has; who asked tries it out. */
+	if (p->tell_answer)
+		p->tell_join = true;
+	else if (hk_verbs_probe(p))
 		hk_verbs_path_lost(p, "it takes no work requests");
 	hk_verbs_control_push(p->link);
 }

@@ -442,8 +442,9 @@ int hk_verbs_link_get(struct hk_verbs_endpoint *ep, int peer, struct hk_verbs_li
 	l->peer = peer;
 	snprintf(l->host, sizeof(l->host), "?");
 	l->meeting = calloc(1, sizeof(*l->meeting));
-	err = l->meeting ? hk_verbs_memory_get(ep, (size_t)(HK_VERBS_KEPT + 1) * HK_VERBS_CONTROL,
-					       &l->control)
+	err = l->meeting ? hk_verbs_memory_get(
+				   ep, (size_t)HK_VERBS_KEPT * HK_VERBS_CONTROL + HK_VERBS_PROBE,
+				   &l->control)
 			 : hk_fail(ENOMEM, "no memory for a link with rank %d", peer);
 	if (!err) {
 		l->meeting->fd = -1;

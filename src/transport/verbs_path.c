@@ -7,6 +7,10 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +22,7 @@
 #define INLINE_BYTES 192 /* asked for; a device that has less says so */
 #define SIGNAL_EVERY 32u /* work requests that nobody waits for */
 #define HOP_LIMIT    64
+#define STACK_BYTES  (256 << 10) /* of a thread that connects */
 
 /* Takes room for a path in the completion queue of its rail. */
 static int claim(struct hk_verbs_rail *rail)
@@ -90,8 +95,10 @@ static uint64_t receive_id(const struct hk_verbs_path *p, uint32_t buffer)
 
 int hk_verbs_path_receive(struct hk_verbs_path *p, uint32_t buffer)
 {
+	/* The last one has room for a probe. */
 	struct ibv_sge sge = {(uintptr_t)p->buffers.base + (size_t)buffer * HK_VERBS_CONTROL,
-			      HK_VERBS_CONTROL, p->buffers.mr[p->rail]->lkey};
+			      buffer == HK_VERBS_RECVS - 1 ? HK_VERBS_PROBE : HK_VERBS_CONTROL,
+			      p->buffers.mr[p->rail]->lkey};
 	struct ibv_recv_wr wr = {.wr_id = receive_id(p, buffer), .sg_list = &sge, .num_sge = 1};
 	struct ibv_recv_wr *bad;
 	int err = ibv_post_recv(p->qp, &wr, &bad);
@@ -113,8 +120,9 @@ int hk_verbs_path_open(struct hk_verbs_path *p)
 	p->posted = p->completed = p->quiet = p->receives = 0;
 	p->posted_bytes = p->completed_bytes = 0;
 	p->psn = (uint32_t)(hk_ticks() * 0x9e3779b97f4a7c15ull >> 40);
-	for (uint32_t i = 0; i < HK_VERBS_RECVS && !err; i++)
-		err = -hk_verbs_path_receive(p, i);
+	/* What comes first is a probe. */
+	for (uint32_t i = HK_VERBS_RECVS; i && !err; i--)
+		err = -hk_verbs_path_receive(p, i - 1);
 	if (err) {
 		hk_verbs_path_close(p);
 		return hk_fail(err, "a queue pair of %s for rank %d could not be set up: %s",
@@ -151,51 +159,179 @@ static void set_route(const struct hk_ib_port *port, const struct hk_verbs_addre
 	ah->grh.traffic_class = (uint8_t)hk_param(HK_PARAM_IB_TC);
 }
 
-int hk_verbs_path_connect(struct hk_verbs_path *p, const struct hk_verbs_address *a)
+static enum ibv_mtu smaller_mtu(const struct hk_verbs_address *a, const struct hk_ib_port *port)
+{
+	return a->mtu < port->mtu ? (enum ibv_mtu)a->mtu : port->mtu;
+}
+
+/* Once: one wrong port may have many peers. */
+static void advise_mtu(const struct hk_verbs_path *p, const struct hk_verbs_address *a,
+		       const struct hk_ib_port *port)
+{
+	struct hk_verbs_endpoint *ep = p->link->ep;
+
+	if (a->mtu == port->mtu || ep->told_mtu)
+		return;
+	ep->told_mtu = true;
+	hk_log(HK_LOG_WARN,
+	       "the MTU of %s (%s) here is %u bytes, that of %s of rank %d on host %s %u: the "
+	       "smaller one is used, which costs bandwidth; set the same on all hosts and switches",
+	       port->name, port->netdev, 128u << port->mtu, p->peer_port, p->link->peer,
+	       p->link->host, 128u << a->mtu);
+}
+
+/* The two steps of connecting a queue pair; the first may wait a second for an address to be found.
+ */
+struct hk_verbs_connecting {
+	struct ibv_qp *qp;
+	struct ibv_qp_attr receive, send;
+	struct hk_verbs_address peer;
+	pthread_t thread;
+	bool threaded;
+	atomic_bool done;
+	int err;
+};
+
+static int prepare(const struct hk_verbs_path *p, const struct hk_verbs_address *a,
+		   struct hk_verbs_connecting *c)
 {
 	const struct hk_ib_port *port = &p->link->ep->rails[p->rail].port;
-	struct ibv_qp_attr attr = {
+
+	if (a->mtu < IBV_MTU_256 || a->mtu > IBV_MTU_4096)
+		return hk_fail(HK_EWIRE, "rank %d says that the MTU of its port is number %u",
+			       p->link->peer, a->mtu);
+	*c = (struct hk_verbs_connecting){.qp = p->qp, .peer = *a};
+	c->receive = (struct ibv_qp_attr){
 		.qp_state = IBV_QPS_RTR,
-		.path_mtu = a->mtu < port->mtu ? (enum ibv_mtu)a->mtu : port->mtu,
+		.path_mtu = smaller_mtu(a, port),
 		.dest_qp_num = le32toh(a->qpn),
 		.rq_psn = le32toh(a->psn),
 		.max_dest_rd_atomic = 1,
 		.min_rnr_timer = HK_VERBS_RNR_TIMER,
 	};
-	int err;
+	set_route(port, a, &c->receive.ah_attr);
+	c->send = (struct ibv_qp_attr){
+		.qp_state = IBV_QPS_RTS,
+		.timeout = (uint8_t)hk_param(HK_PARAM_IB_TIMEOUT),
+		.retry_cnt = (uint8_t)hk_param(HK_PARAM_IB_RETRY_CNT),
+		.rnr_retry = 7, /* for ever: the peer looks when it does, or is dead */
+		.sq_psn = p->psn,
+		.max_rd_atomic = 1,
+	};
+	return 0;
+}
 
-	if (a->mtu < IBV_MTU_256 || a->mtu > IBV_MTU_4096)
-		return hk_fail(HK_EWIRE, "rank %d says that the MTU of its port is number %u",
-			       p->link->peer, a->mtu);
-	set_route(port, a, &attr.ah_attr);
-	err = hk_ibv()->modify_qp(p->qp, &attr,
-				  IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-					  IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
-					  IBV_QP_MIN_RNR_TIMER);
-	if (!err) {
-		attr = (struct ibv_qp_attr){
-			.qp_state = IBV_QPS_RTS,
-			.timeout = (uint8_t)hk_param(HK_PARAM_IB_TIMEOUT),
-			.retry_cnt = (uint8_t)hk_param(HK_PARAM_IB_RETRY_CNT),
-			.rnr_retry = 7, /* for ever: the peer looks when it does, or is dead */
-			.sq_psn = p->psn,
-			.max_rd_atomic = 1,
-		};
-		err = hk_ibv()->modify_qp(p->qp, &attr,
-					  IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
-						  IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
-						  IBV_QP_MAX_QP_RD_ATOMIC);
+static void carry_out(struct hk_verbs_connecting *c)
+{
+	c->err = hk_ibv()->modify_qp(c->qp, &c->receive,
+				     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+					     IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+					     IBV_QP_MIN_RNR_TIMER);
+	if (!c->err)
+		c->err = hk_ibv()->modify_qp(c->qp, &c->send,
+					     IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
+						     IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
+						     IBV_QP_MAX_QP_RD_ATOMIC);
+}
+
+static int conclude(struct hk_verbs_path *p, const struct hk_verbs_connecting *c)
+{
+	const struct hk_ib_port *port = &p->link->ep->rails[p->rail].port;
+
+	if (c->err) {
+		snprintf(p->why, sizeof(p->why), "%s", strerror(c->err));
+		return (p->generation ? hk_fail_quiet : hk_fail)(
+			c->err,
+			"%s can't be connected with rank %d on host %s (%s): %s; is there a "
+			"route between their addresses, and is HOCKET_IB_GID_INDEX of the "
+			"same kind on both?",
+			port->name, p->link->peer, p->link->host, p->peer_port, strerror(c->err));
 	}
-	if (err)
-		return hk_fail(err,
-			       "%s can't be connected with rank %d on host %s (%s): %s; is there a "
-			       "route between their addresses, and is HOCKET_IB_GID_INDEX of the "
-			       "same kind on both?",
-			       port->name, p->link->peer, p->link->host, p->peer_port,
-			       strerror(err));
+	p->packet = 128u << c->receive.path_mtu;
+	advise_mtu(p, &c->peer, port);
 	p->state = HK_PATH_PROBING;
 	p->since = hk_now_ns();
 	return 0;
+}
+
+int hk_verbs_path_connect(struct hk_verbs_path *p, const struct hk_verbs_address *a)
+{
+	struct hk_verbs_connecting c;
+	int err = prepare(p, a, &c);
+
+	if (err)
+		return err;
+	carry_out(&c);
+	return conclude(p, &c);
+}
+
+static void *connecting(void *arg)
+{
+	struct hk_verbs_connecting *c = arg;
+
+	carry_out(c);
+	atomic_store(&c->done, true);
+	return NULL;
+}
+
+static int start_thread(struct hk_verbs_connecting *c)
+{
+	pthread_attr_t attr;
+	sigset_t all, before;
+	int err = pthread_attr_init(&attr);
+
+	if (err)
+		return err;
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	sigfillset(&all); /* signals are for the application's threads */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&c->thread, &attr, connecting, c);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return err;
+}
+
+int hk_verbs_path_connect_begin(struct hk_verbs_path *p, const struct hk_verbs_address *a)
+{
+	struct hk_verbs_connecting *c = calloc(1, sizeof(*c));
+	int err = c ? prepare(p, a, c)
+		    : hk_fail(ENOMEM, "no memory for a queue pair to rank %d", p->link->peer);
+
+	if (err) {
+		free(c);
+		return err;
+	}
+	c->threaded = !start_thread(c);
+	if (!c->threaded) {
+		carry_out(c);
+		atomic_store(&c->done, true);
+	}
+	p->connecting = c;
+	p->doomed = false;
+	p->state = HK_PATH_CONNECTING;
+	p->since = hk_now_ns();
+	return 0;
+}
+
+static void join(struct hk_verbs_path *p)
+{
+	if (p->connecting && p->connecting->threaded)
+		pthread_join(p->connecting->thread, NULL);
+}
+
+int hk_verbs_path_connect_end(struct hk_verbs_path *p)
+{
+	int err;
+
+	if (!atomic_load(&p->connecting->done))
+		return -EAGAIN;
+	join(p);
+	err = conclude(p, p->connecting);
+	free(p->connecting);
+	p->connecting = NULL;
+	if (err)
+		p->state = HK_PATH_PROBING; /* from here on it is lost like others */
+	return err;
 }
 
 void hk_verbs_path_stop(struct hk_verbs_path *p)
@@ -210,6 +346,9 @@ void hk_verbs_path_close(struct hk_verbs_path *p)
 {
 	if (!p->qp)
 		return;
+	join(p);
+	free(p->connecting);
+	p->connecting = NULL;
 	hk_ibv()->destroy_qp(p->qp);
 	hk_verbs_cm_drop(p);
 	p->qp = NULL;
@@ -244,8 +383,9 @@ int hk_verbs_path_new(struct hk_verbs_link *l, unsigned index, unsigned rail)
 	p->rail = rail;
 	err = claim(&ep->rails[rail]);
 	if (!err)
-		err = hk_verbs_memory_get(ep, (size_t)HK_VERBS_RECVS * HK_VERBS_CONTROL,
-					  &p->buffers);
+		err = hk_verbs_memory_get(
+			ep, (size_t)(HK_VERBS_RECVS - 1) * HK_VERBS_CONTROL + HK_VERBS_PROBE,
+			&p->buffers);
 	if (err) {
 		free(p);
 		return err;

@@ -121,6 +121,10 @@ static void tend_path(struct hk_verbs_path *p, int64_t now)
 		else
 			hk_verbs_tend_by(l->ep, now + SOON_NS);
 		break;
+	case HK_PATH_CONNECTING:
+		hk_verbs_tend_by(l->ep, now + SOON_NS);
+		hk_verbs_path_connected(p);
+		break;
 	case HK_PATH_NONE:
 		if (l->ep->base.rank > l->peer || !l->up)
 			break;
