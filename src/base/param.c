@@ -32,6 +32,9 @@ static const struct {
 				"schedules are proved at run time up to this many ranks"},
 	[HK_PARAM_NT_BYTES] = {"HOCKET_NT_BYTES", -1, -1, INT64_MAX,
 			       "results of this many bytes bypass the cache; -1: by cache size"},
+	[HK_PARAM_OFFER_BYTES] = {"HOCKET_OFFER_BYTES", 8192, 64, INT64_MAX,
+				  "messages of this many bytes are put straight into the result, "
+				  "where the transport can"},
 	[HK_PARAM_CMA] = {"HOCKET_CMA", 1, 0, 2,
 			  "read other ranks' ordinary memory on the same host: 0 no, 1 yes, 2 in "
 			  "the same process too by system calls, to try them"},

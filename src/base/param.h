@@ -19,8 +19,9 @@ enum hk_param {
 	HK_PARAM_SLOT_BYTES, /* payload bytes per slot */
 	HK_PARAM_PROVE_MAX,  /* schedules are proved at run time up to this many ranks */
 	HK_PARAM_NT_BYTES, /* results from this size on bypass the cache, -1: by the cache's size */
-	HK_PARAM_CMA,	   /* whether ranks of a host read each other's memory: 0, 1, 2 (param.c) */
-	HK_PARAM_CPU,	   /* highest kernel set allowed: 0 portable, 1 AVX2, 2 AVX-512 */
+	HK_PARAM_OFFER_BYTES, /* messages from this size on may be put where they are wanted */
+	HK_PARAM_CMA, /* whether ranks of a host read each other's memory: 0, 1, 2 (param.c) */
+	HK_PARAM_CPU, /* highest kernel set allowed: 0 portable, 1 AVX2, 2 AVX-512 */
 	HK_PARAM_IB_GID_INDEX, /* index in a port's table of GIDs, -1: chosen */
 	HK_PARAM_IB_TC,	       /* traffic class of RDMA packets */
 	HK_PARAM_IB_SL,	       /* service level of RDMA packets */

@@ -265,12 +265,13 @@ static int start_next(struct track *t)
 	return err;
 }
 
-/* The track's failure, whatever it is, is the batch's if it is the first. Where a switch failed,
+/* One that has not started leaves the connections to the call before it, which another thread runs.
+ * The track's failure, whatever it is, is the batch's if it is the first. Where a switch failed,
  * the communicator is well and its other ranks go on to the next call, so the track does, too. */
 static void fail(struct hk_batch *b, struct track *t, int err)
 {
 	while (err) {
-		err = hk_comm_fail(t->comm, err);
+		err = t->started ? hk_comm_fail_call(t->comm, err) : hk_comm_fail(t->comm, err);
 		if (!b->err) {
 			b->err = err;
 			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);

@@ -42,7 +42,7 @@ static int start_single(struct hk_comm *c, struct hk_request *req, struct hk_pla
 				 .op = HK_SUM,
 				 .mark = hk_p2p_mark()};
 	err = hk_comm_p2p_plan(c, send, &req->root, !send, &req->root, plan);
-	return __builtin_expect(err, 0) ? hk_comm_fail(c, err) : 0;
+	return __builtin_expect(err, 0) ? hk_comm_fail_call(c, err) : 0;
 }
 
 int hk_comm_start(struct hk_comm *c, struct hk_request *req, struct hk_plan **plan,
@@ -89,7 +89,7 @@ int hk_comm_start(struct hk_comm *c, struct hk_request *req, struct hk_plan **pl
 	err = hk_comm_plan(c, req, call, plan);
 	if (!err && __builtin_expect(c->fabric != NULL, 0))
 		err = hk_fabric_announce(c, req->root, call);
-	return __builtin_expect(err, 0) ? hk_comm_fail(c, err) : 0;
+	return __builtin_expect(err, 0) ? hk_comm_fail_call(c, err) : 0;
 }
 
 int hk_comm_run(struct hk_comm *c, struct hk_request *req)
@@ -101,5 +101,5 @@ int hk_comm_run(struct hk_comm *c, struct hk_request *req)
 	if (err || !plan)
 		return err;
 	err = hk_plan_run(plan, &call, &c->watch.watch, &c->stats);
-	return __builtin_expect(err, 0) ? hk_comm_fail(c, err) : 0;
+	return __builtin_expect(err, 0) ? hk_comm_fail_call(c, err) : 0;
 }

@@ -105,6 +105,27 @@ int hk_comm_fail(struct hk_comm *c, int err)
 	return err;
 }
 
+static void sever(struct hk_comm *c)
+{
+	if (c->severed)
+		return;
+	c->severed = true;
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		if (c->endpoints[i])
+			c->endpoints[i]->transport->sever(c->endpoints[i]);
+}
+
+/* Only then, because peers that are told of the failure know more than by a broken connection. */
+int hk_comm_fail_call(struct hk_comm *c, int err)
+{
+	err = hk_comm_fail(c, err);
+	if (err != -HK_ESWITCH)
+		sever(c);
+	if (c->fabric)
+		sever(c->fabric->peers);
+	return err;
+}
+
 int hk_comm_check(struct hk_comm *c)
 {
 	int err = atomic_load_explicit(&c->failed, memory_order_acquire);

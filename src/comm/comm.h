@@ -192,6 +192,8 @@ struct hk_comm {
 	struct hk_premul premuls[HK_MAX_REDOPS];
 	struct hk_region regions[HK_MAX_REGIONS];
 
+	bool severed; /* its endpoints are; of the thread whose call it is */
+
 	/* stream order: calls run in the order of their tickets */
 	_Atomic uint64_t issued, finished;
 
@@ -248,6 +250,10 @@ int hk_comm_join(struct hk_comm *c);
 void hk_comm_destroy(struct hk_comm *c);
 /* Marks c failed (once), with this thread's last sentence, and tells the peers. Returns err. */
 int hk_comm_fail(struct hk_comm *c, int err);
+/* The same by the thread that ran a call of c which has failed: once it returns, no peer writes to
+ * the memory of that call or reads it. Of a switch's failure, none that was reached through the
+ * fabric. */
+int hk_comm_fail_call(struct hk_comm *c, int err);
 /* 0, or the code of c's failure, with its sentence as this thread's last. */
 int hk_comm_check(struct hk_comm *c);
 size_t hk_comm_memory(const struct hk_comm *c);

@@ -14,70 +14,7 @@
 #include <string.h>
 
 #include "error.h"
-#include "plan.h"
-
-/* The current tile's part of a chunk, in elements: from `start` of the chunk's block on; where
- * blocks vary, of the chunk itself. */
-struct span {
-	size_t start, length;
-};
-
-static inline struct span cut(const struct hk_plan *plan, size_t start, size_t length,
-			      uint32_t tile)
-{
-	size_t from = tile * plan->tile_elems, left;
-
-	if (from >= length)
-		return (struct span){start + length, 0};
-	left = length - from;
-	return (struct span){start + from, left < plan->tile_elems ? left : plan->tile_elems};
-}
-
-static struct span varied_span(const struct hk_plan *plan, const struct plan_step *st, uint32_t i,
-			       uint32_t tile)
-{
-	const struct plan_chunk *k;
-
-	if (st->src_buf == HK_IN || st->src_buf == HK_OUT)
-		k = &plan->chunks[st->src_buf][st->src + i];
-	else if (st->dst_buf == HK_OUT)
-		k = &plan->chunks[HK_OUT][st->dst + i];
-	else
-		k = &plan->chunks[HK_SCRATCH][st->class + i];
-	return cut(plan, 0, k->length, tile);
-}
-
-/* Of chunk number i of a step. */
-static inline struct span span_of(const struct hk_plan *plan, const struct plan_step *st,
-				  uint32_t i, uint32_t tile)
-{
-	const struct plan_class *k;
-	uint32_t c = st->class + i;
-
-	if (__builtin_expect(plan->varied, 0))
-		return varied_span(plan, st, i, tile);
-	k = &plan->classes[c < plan->period ? c : c % plan->period];
-	return cut(plan, k->start, k->length, tile);
-}
-
-static inline size_t block_start(const struct hk_plan *plan, uint32_t chunk)
-{
-	return chunk < plan->period ? 0 : chunk / plan->period * plan->call.count;
-}
-
-/* Address of the current tile's part of a chunk. */
-static inline uint8_t *place(const struct hk_plan *plan, enum hk_buf buf, uint32_t chunk,
-			     struct span s)
-{
-	if (buf == HK_SCRATCH)
-		return plan->scratch + chunk * plan->scratch_stride;
-	if (buf == HK_NONE)
-		return NULL;
-	if (__builtin_expect(plan->varied, 0))
-		return plan->chunks[buf][chunk].at + s.start * plan->esize;
-	return (buf == HK_IN ? (uint8_t *)(uintptr_t)plan->call.in : (uint8_t *)plan->call.out) +
-	       (block_start(plan, chunk) + s.start) * plan->esize;
-}
+#include "message.h"
 
 static inline void store(const struct hk_plan *plan, bool nt, void *dst, const void *src,
 			 size_t bytes)
@@ -169,10 +106,22 @@ static void copy_piece(struct hk_plan *plan, const struct plan_step *st, bool nt
 		store(plan, nt, dst, src, n * plan->esize);
 }
 
+/* Keeps a received part; one that came to its place by itself is there. */
+static void keep_piece(struct hk_plan *plan, bool nt, size_t bytes, const uint8_t *received,
+		       uint8_t *dst)
+{
+	if (received != dst)
+		store(plan, nt, dst, received, bytes);
+}
+
 /* Forwards a received part to the slot and keeps a copy. */
 static void forward_piece(struct hk_plan *plan, bool nt, bool bypass, size_t bytes,
 			  const uint8_t *received, uint8_t *slot, uint8_t *dst)
 {
+	if (received == dst) {
+		store(plan, bypass, slot, received, bytes);
+		return;
+	}
 	for (size_t at = 0; at < bytes; at += PLAN_BLOCK) {
 		size_t m = bytes - at < PLAN_BLOCK ? bytes - at : PLAN_BLOCK;
 
@@ -194,7 +143,7 @@ static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_
 			copy_piece(plan, st, st->send->bypass, s.length, src, slot);
 		break;
 	case HK_RECV:
-		store(plan, bypasses(plan, st), dst, received, bytes);
+		keep_piece(plan, bypasses(plan, st), bytes, received, dst);
 		break;
 	case HK_COPY:
 		/* In place it may be there already. */
@@ -210,7 +159,7 @@ static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_
 			forward_piece(plan, bypasses(plan, st), st->send->bypass, bytes, received,
 				      slot, dst);
 		else
-			store(plan, bypasses(plan, st), dst, received, bytes);
+			keep_piece(plan, bypasses(plan, st), bytes, received, dst);
 		break;
 	default: /* the three that receive and reduce */
 		reduce_piece(plan, st, s.length, src, received, slot, dst);
@@ -220,55 +169,6 @@ static void move_piece(struct hk_plan *plan, const struct plan_step *st, uint32_
 static int __attribute__((cold, noinline))
 mismatch(const struct hk_plan *plan, const struct plan_step *st, uint32_t tile, uint32_t mark,
 	 uint32_t bytes, size_t expected);
-
-static inline bool deps_passed(const struct plan_step *st, uint32_t tile)
-{
-	for (uint32_t i = 0; i < st->ndeps; i++) {
-		const struct plan_dep *d = &st->deps[i];
-
-		if (d->lane->progress < (uint64_t)tile * d->nsteps + d->step + 1)
-			return false;
-	}
-	return true;
-}
-
-/* Elements of the current tile in all chunks of a step. */
-static inline size_t step_elems(const struct hk_plan *plan, const struct plan_step *st,
-				uint32_t tile)
-{
-	size_t n = span_of(plan, st, 0, tile).length;
-
-	for (uint32_t i = 1; i < st->nchunks; i++)
-		n += span_of(plan, st, i, tile).length;
-	return n;
-}
-
-#define MARK_COUNT_SHIFT 8
-#define MARK_COUNT_BITS	 12
-#define MARK_COUNT_MASK	 (((1u << MARK_COUNT_BITS) - 1) << MARK_COUNT_SHIFT)
-
-static inline uint32_t mark_count(size_t count)
-{
-	return (uint32_t)(((uint64_t)count * 0x9e3779b97f4a7c15ull) >> (64 - MARK_COUNT_BITS))
-	       << MARK_COUNT_SHIFT;
-}
-
-/* The mark of a step's messages. Where ranks know only their own blocks, there is no count that
- * all share: then it is that of the blocks that the message is a part of. */
-static inline uint32_t mark_of(const struct hk_plan *plan, const struct plan_step *st)
-{
-	uint32_t mark = plan->call.mark;
-	const struct plan_chunk *k;
-	size_t n = 0;
-
-	if (__builtin_expect(!plan->skips, 1))
-		return mark;
-	k = st->src_buf == HK_IN || st->src_buf == HK_OUT ? &plan->chunks[st->src_buf][st->src]
-							  : &plan->chunks[HK_OUT][st->dst];
-	for (uint32_t i = 0; i < st->nchunks; i++)
-		n += k[i].length;
-	return (mark & ~MARK_COUNT_MASK) | mark_count(n);
-}
 
 /* Where what the step sends lies and may be lent from, or NULL if it goes through a slot. */
 static inline const void *to_lend(const struct hk_plan *plan, const struct plan_step *st,
@@ -347,7 +247,7 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 	size_t bytes, at = 0;
 	int r;
 
-	if (st->ndeps && !deps_passed(st, tile))
+	if (st->ndeps && !deps_passed(st->deps, st->ndeps, tile))
 		return 0;
 	if (__builtin_expect(plan->skips, 0) && !step_elems(plan, st, tile))
 		return 1; /* the peer knows, too, that there is nothing to come */
@@ -388,8 +288,14 @@ static inline int try_step(struct hk_plan *plan, const struct plan_step *st, uin
 		if (r < 0)
 			return r;
 	}
-	r = st->does & HK_DOES_RECV ? st->recv->ops->release(st->recv) : 0;
-	return r < 0 ? r : 1;
+	if (st->does & HK_DOES_RECV) {
+		r = st->recv->ops->release(st->recv);
+		if (r < 0)
+			return r;
+		if (__builtin_expect(plan->offering, 0) && st->source)
+			st->source->taken++;
+	}
+	return 1;
 }
 
 /* Takes a lane through its sends and one more step. Not further: while a lane works off all that
@@ -475,6 +381,8 @@ static int finish(struct hk_plan *plan)
 
 int hk_plan_poll(struct hk_plan *plan, bool *moved)
 {
+	if (__builtin_expect(plan->offering, 0))
+		hk_plan_offer(plan);
 	for (uint32_t l = 0; l < plan->nlanes; l++) {
 		int r = __builtin_expect(plan->by_steps, 0)
 				? poll_lane_by_steps(plan, &plan->lanes[l], moved)
@@ -585,7 +493,7 @@ void hk_plan_describe_wait(const struct hk_plan *plan, char *text, size_t bytes)
 		if (lane->tile >= plan->open)
 			continue;
 		st = &lane->steps[lane->step];
-		if (st->ndeps && !deps_passed(st, lane->tile))
+		if (st->ndeps && !deps_passed(st->deps, st->ndeps, lane->tile))
 			continue; /* the lane that it depends on tells more */
 		from = st->recv != NULL;
 		if (from && st->send) {

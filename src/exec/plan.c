@@ -227,6 +227,9 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 	for (uint32_t l = 0; l < prog->nlanes; l++)
 		for (uint32_t i = 0; i < prog->lanes[l].nsteps; i++)
 			uses(plan, l, i);
+	err = hk_plan_find_sources(plan);
+	if (err)
+		goto fail;
 	*out = plan;
 	return 0;
 fail:
@@ -238,6 +241,7 @@ void hk_plan_destroy(struct hk_plan *plan)
 {
 	if (!plan)
 		return;
+	hk_plan_free_sources(plan);
 	hk_program_free(plan->prog);
 	free(plan->steps);
 	free(plan->deps);
@@ -300,8 +304,10 @@ static size_t tile_limit(const struct hk_plan *plan, size_t longest)
 static void cut_tiles(struct hk_plan *plan, size_t longest)
 {
 	size_t line_elems = LINE / plan->esize;
-	size_t most = tile_limit(plan, longest);
+	size_t most = tile_limit(plan, longest), message;
 
+	message = (longest < most ? longest : most) * plan->prog->message_chunks * plan->esize;
+	plan->offering = plan->nsources && message >= plan->offer_bytes;
 	plan->ntiles = (uint32_t)((longest + most - 1) / most);
 	if (plan->skips) {
 		plan->tile_elems = most;
@@ -410,4 +416,6 @@ void hk_plan_begin(struct hk_plan *plan, const struct hk_call *call)
 			lane->step = lane->nsteps;
 	}
 	plan->behind = plan->active;
+	if (__builtin_expect(plan->offering, 0))
+		hk_plan_reset_sources(plan);
 }

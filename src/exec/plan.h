@@ -6,6 +6,7 @@
 #include "exec.h"
 
 struct plan_lane;
+struct plan_source;
 
 struct plan_dep {
 	const struct plan_lane *lane;
@@ -23,6 +24,7 @@ struct plan_step {
 	uint32_t class; /* of its first chunk; where blocks vary, of SCRATCH alone: the size id */
 	struct hk_send *send;
 	struct hk_recv *recv;
+	struct plan_source *source; /* of recv, if places are offered there; else NULL */
 	const struct plan_dep *deps;
 };
 
@@ -31,6 +33,25 @@ struct plan_lane {
 	const struct plan_step *steps;
 	uint32_t nsteps;
 	uint32_t step, tile; /* the cursor */
+};
+
+/* A step that receives, for whoever says ahead where its messages are wanted. */
+struct plan_want {
+	const struct plan_step *step;
+	bool offerable;		/* its messages may be put in OUT ... */
+	uint32_t after, nafter; /* ... once these of plan->afters have passed */
+};
+
+/* A connection that the plan receives from, and that takes offers (offers.c). */
+struct plan_source {
+	struct hk_recv *recv;
+	uint32_t lane;
+	bool ordered; /* no other lane receives from it */
+	bool offers;  /* some of its messages may be put in OUT */
+	uint32_t nwants;
+	struct plan_want *wants; /* the lane's steps that receive from it, in order */
+	uint32_t want, tile;	 /* the next message to look at */
+	uint64_t looked, taken;	 /* messages of this call: looked at; received */
 };
 
 /* Where a chunk class lies in a block, in elements. */
@@ -52,6 +73,7 @@ struct hk_plan {
 	uint32_t ntiles;
 	size_t tile_elems; /* of one chunk */
 	bool nt;	   /* results bypass the cache */
+	bool offering;	   /* some messages may be long enough to be offered a place */
 	struct hk_observer *observer;
 	struct plan_lane *lanes;
 	uint32_t nlanes;
@@ -79,6 +101,11 @@ struct hk_plan {
 	struct hk_program *prog;
 	struct plan_step *steps;
 	struct plan_dep *deps;
+	struct plan_source *sources;
+	struct plan_want *wants; /* of all sources */
+	struct plan_dep *afters; /* of all wants */
+	uint32_t nsources, nafters;
+	size_t offer_bytes;	/* shorter messages are not offered a place */
 	struct hk_send **sends; /* the distinct ones, to be flushed */
 	uint32_t nsends;
 	uint32_t slot_bytes;
@@ -92,6 +119,21 @@ bool hk_plan_rereads(const struct hk_program *prog, const struct hk_step *st);
 /* Whether step `at` of `lane` sends one chunk of IN or OUT that no later step changes. */
 bool hk_plan_lendable(const struct hk_problem *p, const struct hk_program *prog, uint32_t lane,
 		      uint32_t at);
+
+/* Whether step `at` of `lane` only receives, to OUT; then before[l], for each lane, is the number
+ * of its first steps that must have passed before the message may come there by itself. */
+bool hk_plan_offerable(const struct hk_problem *p, const struct hk_program *prog, uint32_t lane,
+		       uint32_t at, uint32_t *before);
+
+/* --- offers.c --- */
+
+/* Finds what may be offered, once the plan's steps are bound. */
+int hk_plan_find_sources(struct hk_plan *plan);
+void hk_plan_free_sources(struct hk_plan *plan);
+/* At the start of a call: nothing has been offered. */
+void hk_plan_reset_sources(struct hk_plan *plan);
+/* Offers what can be offered by now. */
+void hk_plan_offer(struct hk_plan *plan);
 
 /* Results are reduced and copied on in blocks that stay in the first-level cache in between. */
 #define PLAN_BLOCK 8192u

@@ -8,6 +8,13 @@
  * order of its lane or by a dependency. (A write that is ordered behind the receiver's reading only
  * by messages would be fine too, and is refused.) SCRATCH is reused by the next tile and so is
  * never lent.
+ *
+ * Which receives may be offered: the message then comes to its place in OUT by itself, at any time
+ * from the offer on. That is right once everything of this call that uses the memory before the
+ * step does has passed: steps that read or write those chunks, also through IN where it is the same
+ * memory, except those that are known to come after the receive. (Also a step that could not have
+ * its turn before the message is there, because what lies between goes over other ranks, is waited
+ * for: offered memory is the transport's, whether or not anybody sends yet.)
  */
 #include "plan.h"
 
@@ -78,4 +85,51 @@ bool hk_plan_rereads(const struct hk_program *prog, const struct hk_step *st)
 			return true;
 	}
 	return false;
+}
+
+static bool overlap(uint32_t a, uint32_t na, uint32_t b, uint32_t nb)
+{
+	return a < b + nb && b < a + na;
+}
+
+/* Whether a step reads or writes any of n chunks of OUT. */
+static bool touches(const struct hk_problem *p, const struct hk_program *prog,
+		    const struct hk_step *st, uint32_t out_chunk, uint32_t n)
+{
+	unsigned does = hk_op_does[st->op];
+
+	if ((does & (HK_WRITES_DST | HK_READS_DST)) && st->dst_buf == HK_OUT &&
+	    overlap(st->dst, st->nchunks, out_chunk, n))
+		return true;
+	if (!(does & HK_READS_SRC))
+		return false;
+	if (st->src_buf == HK_OUT)
+		return overlap(st->src, st->nchunks, out_chunk, n);
+	for (uint32_t i = 0; st->src_buf == HK_IN && p->inplace && i < st->nchunks; i++) {
+		int64_t alias = hk_alias_out(p, prog, st->src + i);
+
+		if (alias >= out_chunk && alias < (int64_t)out_chunk + n)
+			return true;
+	}
+	return false;
+}
+
+bool hk_plan_offerable(const struct hk_problem *p, const struct hk_program *prog, uint32_t lane,
+		       uint32_t at, uint32_t *before)
+{
+	const struct hk_step *st = &prog->steps[prog->lanes[lane].first + at];
+
+	if ((st->op != HK_RECV && st->op != HK_RECV_COPY_SEND) || st->dst_buf != HK_OUT)
+		return false;
+	for (uint32_t l = 0; l < prog->nlanes; l++) {
+		const struct hk_step *steps = prog->steps + prog->lanes[l].first;
+		uint32_t end = l == lane ? at : prog->lanes[l].nsteps;
+
+		before[l] = 0;
+		for (uint32_t i = 0; i < end; i++)
+			if (touches(p, prog, &steps[i], st->dst, st->nchunks) &&
+			    (l == lane || !comes_after(prog, l, i, lane, at)))
+				before[l] = i + 1;
+	}
+	return true;
 }

@@ -2,6 +2,7 @@
 /*
  * loop: ranks of one process, over rings in its heap. It is there for tests: it never blocks, so
  * that one thread can step many ranks; it is deterministic; and it injects the faults of loop.h.
+ * (Offers: loop_offer.c.)
  *
  * A connection is a ring with one producer and one consumer, found by (src, dst, channel) in the
  * world by whichever end comes first, and owned by the world. The only shared words are the two
@@ -19,16 +20,19 @@
 #include <string.h>
 
 #include "error.h"
+#include "loop_draw.h"
+#include "loop_offer.h"
 #include "transport.h"
 
 /* Bits of conn.gone. */
-enum { SENDER_GONE = 1, RECEIVER_GONE = 2, KILLED = 4 };
+enum { SENDER_GONE = 1, RECEIVER_GONE = 2, KILLED = 4, SEVERED = 8 };
 
 enum end { SEND_END, RECV_END };
 
 struct message {
 	uint32_t bytes, mark;
-	const void *lent; /* where it is, if not in its slot */
+	const void *at; /* where it is, if not in its slot */
+	bool lent;	/* there in the sender's memory, else in the receiver's */
 };
 
 struct conn {
@@ -43,6 +47,7 @@ struct conn {
 	_Atomic uint64_t released;  /* the receiver's */
 	struct message *messages;
 	uint8_t *data;
+	struct loop_offers offers;
 };
 
 enum rank_state { NOT_OPENED, OPEN, CLOSED };
@@ -78,6 +83,7 @@ struct loop_recv {
 	struct conn *conn;
 	uint64_t random;
 	uint64_t released;
+	uint64_t offered; /* no message below this number may be offered a place any more */
 	uint32_t delay;	  /* peeks in vain that are still due before the next message */
 	uint32_t put_off; /* pulls in vain that are still due */
 	bool peeked;
@@ -94,30 +100,6 @@ struct loop_endpoint {
 	size_t memory;
 };
 
-/* splitmix64: any seed is a good one. */
-static uint64_t draw(uint64_t *random)
-{
-	uint64_t z = *random += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-static uint32_t draw_up_to(uint64_t *random, uint32_t most)
-{
-	return most ? (uint32_t)(draw(random) % ((uint64_t)most + 1)) : 0;
-}
-
-static uint64_t random_of(uint64_t seed, int src, int dst, uint32_t channel, unsigned which)
-{
-	const uint64_t parts[] = {(uint64_t)src, (uint64_t)dst, channel, which};
-
-	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		seed = draw(&seed) ^ parts[i];
-	return draw(&seed);
-}
-
 /* --- fast path --- */
 
 static int peer_gone(int peer, uint32_t channel, unsigned gone)
@@ -126,6 +108,11 @@ static int peer_gone(int peer, uint32_t channel, unsigned gone)
 		return hk_fail(HK_EPEER,
 			       "the connection with rank %d on channel %u broke (a fault that the "
 			       "test asked for)",
+			       peer, channel);
+	if (gone & SEVERED)
+		return hk_fail(HK_EPEER,
+			       "the connection with rank %d on channel %u was severed after a "
+			       "failure of one of its ends",
 			       peer, channel);
 	return hk_fail(HK_EPEER,
 		       "rank %d closed its connection on channel %u while it was needed (it died "
@@ -147,7 +134,7 @@ static int loop_reserve(struct hk_send *base, uint32_t bytes, void **slot)
 					  "a slot (%u)",
 					  bytes, base->peer, c->slot_bytes);
 	gone = atomic_load_explicit(&c->gone, memory_order_acquire);
-	if (gone & (RECEIVER_GONE | KILLED))
+	if (gone & (RECEIVER_GONE | KILLED | SEVERED))
 		return s->error = peer_gone(base->peer, base->channel, gone);
 	if (!s->reserved) {
 		if (s->refusals) {
@@ -175,15 +162,42 @@ static enum hk_loop_hit_kind hit_of(const struct loop_send *s)
 	return HK_LOOP_NONE;
 }
 
+/* Whether a message goes where it is wanted, if that is known. */
+static bool goes_direct(struct loop_send *s)
+{
+	return s->faults->offers == HK_LOOP_OFFERS_TAKEN || draw(&s->random) % 2;
+}
+
+/* What the receiver finds: the message in its place already, or where it is to be read. */
+static struct message hand_over(struct loop_send *s, const void *lent, uint32_t bytes,
+				uint32_t mark)
+{
+	struct conn *c = s->conn;
+	const void *data = lent ? lent : c->data + s->committed % c->slots * c->slot_bytes;
+	void *place = NULL;
+
+	if (s->faults->offers)
+		place = hk_loop_offers_come(&c->offers, s->committed, goes_direct(s), data, bytes,
+					    mark);
+	if (place)
+		return (struct message){bytes, mark, place, false};
+	return (struct message){bytes, mark, lent, lent != NULL};
+}
+
 /* Sends a message that lies in its slot, or is lent. */
 static int send_message(struct hk_send *base, const void *lent, uint32_t bytes, uint32_t mark)
 {
 	struct loop_send *s = (struct loop_send *)base;
 	struct conn *c = s->conn;
 	enum hk_loop_hit_kind hit;
+	struct message *m;
+	unsigned gone;
 
 	if (s->error)
 		return s->error;
+	gone = atomic_load_explicit(&c->gone, memory_order_acquire);
+	if (gone & SEVERED)
+		return s->error = peer_gone(base->peer, base->channel, gone);
 	if (!s->reserved || bytes > c->slot_bytes)
 		return s->error = hk_fail(EINVAL,
 					  "commit of %u bytes to rank %d without a slot "
@@ -203,10 +217,11 @@ static int send_message(struct hk_send *base, const void *lent, uint32_t bytes, 
 		bytes = bytes ? bytes - 1 : 1;
 	if (hit == HK_LOOP_MARK)
 		mark ^= UINT32_C(1) << draw_up_to(&s->random, 31);
-	c->messages[s->committed % c->slots] = (struct message){bytes, mark, lent};
+	m = &c->messages[s->committed % c->slots];
+	*m = hand_over(s, lent, bytes, mark);
+	if (m->lent)
+		s->lent = s->committed + 1;
 	atomic_store_explicit(&c->committed, ++s->committed, memory_order_release);
-	if (lent)
-		s->lent = s->committed;
 	return 0;
 }
 
@@ -234,9 +249,10 @@ static int loop_flush(struct hk_send *base)
 		return s->error;
 	/* In this order: once the receiver is gone, the count read after it is final. */
 	gone = atomic_load_explicit(&s->conn->gone, memory_order_acquire);
-	if (atomic_load_explicit(&s->conn->released, memory_order_acquire) >= s->lent)
+	if (!(gone & SEVERED) &&
+	    atomic_load_explicit(&s->conn->released, memory_order_acquire) >= s->lent)
 		return 1;
-	if (gone & (RECEIVER_GONE | KILLED))
+	if (gone & (RECEIVER_GONE | KILLED | SEVERED))
 		return s->error = peer_gone(base->peer, base->channel, gone);
 	return 0;
 }
@@ -250,9 +266,11 @@ static int loop_peek(struct hk_recv *base, const void **data, uint32_t *bytes, u
 
 	if (r->error)
 		return r->error;
+	/* In this order: once the sender is gone, the count read after it is final. */
+	gone = atomic_load_explicit(&c->gone, memory_order_acquire);
+	if (gone & SEVERED)
+		return r->error = peer_gone(base->peer, base->channel, gone);
 	if (!r->peeked) {
-		/* In this order: once the sender is gone, the count read after it is final. */
-		gone = atomic_load_explicit(&c->gone, memory_order_acquire);
 		if (r->released == atomic_load_explicit(&c->committed, memory_order_acquire)) {
 			if (gone & (SENDER_GONE | KILLED))
 				return r->error = peer_gone(base->peer, base->channel, gone);
@@ -267,7 +285,7 @@ static int loop_peek(struct hk_recv *base, const void **data, uint32_t *bytes, u
 		r->put_off = r->pulls ? draw_up_to(&r->random, r->faults->max_delay) : 0;
 	}
 	m = &c->messages[r->released % c->slots];
-	*data = m->lent ? m->lent : c->data + r->released % c->slots * c->slot_bytes;
+	*data = m->at ? m->at : c->data + r->released % c->slots * c->slot_bytes;
 	if (r->pulls)
 		*data = NULL;
 	*bytes = m->bytes;
@@ -295,7 +313,8 @@ static int loop_pull(struct hk_recv *base, uint32_t offset, void *dst, uint32_t 
 	}
 	if (!r->pulls)
 		return 0;
-	memcpy(dst, (const uint8_t *)m->lent + offset, bytes);
+	if (!hk_loop_offers_read(&r->conn->offers, dst, (const uint8_t *)m->at + offset, bytes))
+		return r->error = peer_gone(base->peer, base->channel, SEVERED);
 	if (draw(&r->random) % 4 == 0) /* what comes after this one may be put off, too */
 		r->put_off = draw_up_to(&r->random, r->faults->max_delay);
 	return 1;
@@ -318,6 +337,27 @@ static int loop_release(struct hk_recv *base)
 	return 0;
 }
 
+static void loop_offer(struct hk_recv *base, uint32_t ahead, void *dst, uint32_t bytes,
+		       uint32_t mark)
+{
+	struct loop_recv *r = (struct loop_recv *)base;
+	uint64_t message = r->released + ahead;
+
+	if (!r->faults->offers || r->error)
+		return;
+	if (message < r->offered || bytes > r->conn->slot_bytes) {
+		r->error = hk_fail(EINVAL,
+				   "%u bytes were offered for message %llu from rank %d, after an "
+				   "offer for number %llu, and with slots of %u bytes",
+				   bytes, (unsigned long long)message, base->peer,
+				   (unsigned long long)r->offered, r->conn->slot_bytes);
+		return;
+	}
+	r->offered = message + 1;
+	if (r->faults->offers == HK_LOOP_OFFERS_TAKEN || draw(&r->random) % 4)
+		hk_loop_offers_make(&r->conn->offers, message, dst, bytes, mark);
+}
+
 static const struct hk_send_ops send_ops = {
 	.reserve = loop_reserve,
 	.commit = loop_commit,
@@ -329,7 +369,7 @@ static const struct hk_recv_ops recv_ops = {
 	.peek = loop_peek,
 	.pull = loop_pull,
 	.release = loop_release,
-	.offer = hk_offer_none,
+	.offer = loop_offer,
 };
 
 /* --- connecting --- */
@@ -338,6 +378,7 @@ static void conn_free(struct conn *c)
 {
 	if (!c)
 		return;
+	hk_loop_offers_free(&c->offers);
 	free(c->data);
 	free(c->messages);
 	free(c);
@@ -362,7 +403,7 @@ static struct conn *conn_create(const struct loop_endpoint *ep, int src, int dst
 	}
 	c->messages = calloc(c->slots, sizeof(*c->messages));
 	c->data = calloc(c->slots, c->slot_bytes);
-	if (!c->messages || !c->data) {
+	if (!c->messages || !c->data || hk_loop_offers_init(&c->offers, c->slots)) {
 		conn_free(c);
 		return NULL;
 	}
@@ -444,7 +485,8 @@ static int loop_connect_send(struct hk_endpoint *base, int peer, uint32_t channe
 	ep->sends = s;
 	/* The sender answers for the ring, so that the sum over ranks is right. */
 	ep->memory += sizeof(*s) + sizeof(struct conn) +
-		      (size_t)ep->slots * (ep->slot_bytes + sizeof(struct message));
+		      (size_t)ep->slots *
+			      (ep->slot_bytes + sizeof(struct message) + sizeof(struct loop_offer));
 	*conn = &s->base;
 	return 0;
 }
@@ -479,10 +521,12 @@ static int loop_connect_recv(struct hk_endpoint *base, int peer, uint32_t channe
 
 extern const struct hk_transport hk_transport_loop;
 
+static struct hk_loop *_Atomic stand_in;
+
 static int loop_open(const struct hk_endpoint_env *env, struct hk_endpoint **out,
 		     struct hk_addr *addr)
 {
-	struct hk_loop *w = env->loop;
+	struct hk_loop *w = env->loop ? env->loop : atomic_load(&stand_in);
 	struct loop_endpoint *ep;
 	bool first;
 
@@ -526,6 +570,24 @@ static void loop_wait(struct hk_endpoint *ep, int64_t timeout_ns)
 	sched_yield();
 }
 
+static void sever(struct conn *c)
+{
+	hk_loop_offers_sever(&c->offers);
+	atomic_fetch_or_explicit(&c->gone, SEVERED, memory_order_release);
+}
+
+/* What is lent without `pull` is read by the peer's executor, not by this transport: it may finish
+ * the message that it has before it. */
+static void loop_sever(struct hk_endpoint *base)
+{
+	struct loop_endpoint *ep = (struct loop_endpoint *)base;
+
+	for (struct loop_send *s = ep->sends; s; s = s->next)
+		sever(s->conn);
+	for (struct loop_recv *r = ep->recvs; r; r = r->next)
+		sever(r->conn);
+}
+
 static size_t loop_memory(struct hk_endpoint *base)
 {
 	return ((struct loop_endpoint *)base)->memory;
@@ -563,7 +625,7 @@ const struct hk_transport hk_transport_loop = {
 	.detach = hk_detach_none,
 	.arm = hk_arm_none,
 	.wait = loop_wait,
-	.sever = hk_sever_none,
+	.sever = loop_sever,
 	.memory = loop_memory,
 	.close = loop_close,
 };
@@ -596,4 +658,33 @@ void hk_loop_destroy(struct hk_loop *w)
 		}
 	pthread_mutex_destroy(&w->lock);
 	free(w);
+}
+
+void hk_loop_stand_in(struct hk_loop *w)
+{
+	atomic_store(&stand_in, w);
+}
+
+uint64_t hk_loop_direct(struct hk_loop *w)
+{
+	uint64_t messages = 0;
+
+	pthread_mutex_lock(&w->lock);
+	for (int i = 0; i < w->nranks; i++)
+		for (struct conn *c = w->ranks[i].into; c; c = c->next)
+			messages += hk_loop_offers_direct(&c->offers);
+	pthread_mutex_unlock(&w->lock);
+	return messages;
+}
+
+size_t hk_loop_scribble(struct hk_loop *w)
+{
+	size_t bytes = 0;
+
+	pthread_mutex_lock(&w->lock);
+	for (int i = 0; i < w->nranks; i++)
+		for (struct conn *c = w->ranks[i].into; c; c = c->next)
+			bytes += hk_loop_offers_scribble(&c->offers);
+	pthread_mutex_unlock(&w->lock);
+	return bytes;
 }

@@ -12,6 +12,7 @@
 #define HK_TRANSPORT_LOOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum hk_loop_hit_kind {
@@ -33,6 +34,14 @@ struct hk_loop_hit {
 
 #define HK_LOOP_HITS 4
 
+/* What becomes of receivers' offers. Whatever is not ignored is scribbled over at once: the memory
+ * is the transport's until the message has come. */
+enum hk_loop_offers {
+	HK_LOOP_OFFERS_IGNORED,
+	HK_LOOP_OFFERS_TAKEN, /* by every message that comes after its offer */
+	HK_LOOP_OFFERS_MIXED, /* by some of them; others come through slots */
+};
+
 /* All zero: no faults. */
 struct hk_loop_faults {
 	uint64_t seed;
@@ -48,6 +57,8 @@ struct hk_loop_faults {
 	/* Not a fault: with `lend`, the receiver must pull it. Pulls are put off 0 to max_delay
 	 * times, and now and then refused: then it is read where it lies after all. */
 	bool pull;
+	/* Not a fault either. What is lent and has been offered a place is copied there at once. */
+	enum hk_loop_offers offers;
 	struct hk_loop_hit hits[HK_LOOP_HITS];
 };
 
@@ -57,5 +68,14 @@ struct hk_loop;
 int hk_loop_create(int nranks, const struct hk_loop_faults *faults, struct hk_loop **loop);
 /* NULL is fine. */
 void hk_loop_destroy(struct hk_loop *loop);
+
+/* Endpoints that are opened without a world join this one; NULL, as at first: they are not opened.
+ * For tests of the layers above, which know of no worlds. */
+void hk_loop_stand_in(struct hk_loop *loop);
+/* How many messages came straight to where their receivers wanted them. */
+uint64_t hk_loop_direct(struct hk_loop *loop);
+/* Scribbles again over all that is offered and whose message has not come, as a peer may that is
+ * late, except where the connection was severed. From any thread. Returns how many bytes. */
+size_t hk_loop_scribble(struct hk_loop *loop);
 
 #endif

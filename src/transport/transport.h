@@ -146,7 +146,8 @@ struct hk_recv_ops {
 	 * peek again. What was pulled before is then to be taken from the next peek, too.
 	 * Default: hk_pull_none. */
 	int (*pull)(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes);
-	/* Gives the peeked slot back to the sender. 0 or a negative code. */
+	/* Gives the peeked slot back to the sender, who hears of it at the latest when half of the
+	 * slots have been given back. 0 or a negative code. */
 	int (*release)(struct hk_recv *r);
 	/* Says where the message that `ahead` others come before (0: the one that peek would show)
 	 * is wanted, while it has not come: `bytes` at dst, with this mark. A transport that can

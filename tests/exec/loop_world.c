@@ -55,7 +55,8 @@ void world_setup(struct loop_world *w, const struct hk_algo *algo, const struct 
 		struct hk_endpoint_env env = {.rank = i,
 					      .nranks = w->n,
 					      .channels = MAX_CHANNELS,
-					      .slots = 2,
+					      /* Places are offered as early as can be. */
+					      .slots = faults && faults->offers ? 8 : 2,
 					      .slot_bytes = SLOT_BYTES,
 					      .loop = w->loop};
 		struct hk_program *prog;

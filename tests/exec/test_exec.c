@@ -199,6 +199,107 @@ static void test_pulling(void **state)
 	for_all(&faults, 3);
 }
 
+/* Messages are put where they are wanted, and that memory is scribbled over from the moment on at
+ * which it is offered: an offer that is made too early would show as a wrong result. All of them,
+ * or some, so that others come through slots in between; and also those that are lent. */
+static void test_offers(void **state)
+{
+	static const struct hk_loop_faults faults[] = {
+		{.offers = HK_LOOP_OFFERS_TAKEN},
+		{.seed = 2, .max_delay = 20, .offers = HK_LOOP_OFFERS_MIXED},
+		{.seed = 3, .max_delay = 40, .lend = true, .offers = HK_LOOP_OFFERS_MIXED},
+		{.seed = 4,
+		 .max_delay = 20,
+		 .max_slots = 2,
+		 .max_refusals = 5,
+		 .lend = true,
+		 .pull = true,
+		 .offers = HK_LOOP_OFFERS_MIXED},
+	};
+
+	for (unsigned i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		for_all(&faults[i], i ? 3 : 1);
+}
+
+struct offerable {
+	unsigned now, later; /* receives of rank 0 that may be offered from the start, or later */
+};
+
+static struct offerable count_offerable(const char *name, int n, bool inplace)
+{
+	const struct hk_algo *algo = hk_algo_find(name);
+	struct hk_problem p = {.coll = algo->coll, .nranks = n, .channels = 1, .inplace = inplace};
+	struct offerable found = {0};
+	struct hk_program *prog;
+
+	assert_int_equal(hk_algo_program(algo, &p, 0, true, &prog), 0);
+	for (uint32_t l = 0; l < prog->nlanes; l++)
+		for (uint32_t i = 0; i < prog->lanes[l].nsteps; i++) {
+			uint32_t before[64], any = 0;
+
+			assert_true(prog->nlanes <= 64);
+			if (!hk_plan_offerable(&p, prog, l, i, before))
+				continue;
+			for (uint32_t k = 0; k < prog->nlanes; k++)
+				any |= before[k];
+			found.now += !any;
+			found.later += any > 0;
+		}
+	hk_program_free(prog);
+	return found;
+}
+
+static void assert_offerable(const char *name, int n, bool inplace, unsigned now, unsigned later)
+{
+	struct offerable found = count_offerable(name, n, inplace);
+
+	assert_int_equal(found.now, now);
+	assert_int_equal(found.later, later);
+}
+
+static void test_offerable(void **state)
+{
+	assert_offerable("ring_all_gather", 4, false, 3, 0);
+	assert_offerable("ring_all_gather", 4, true, 3, 0);
+	/* the second half of the ring; in place, once the input there has been sent or reduced */
+	assert_offerable("ring_all_reduce", 4, false, 3, 0);
+	assert_offerable("ring_all_reduce", 4, true, 0, 3);
+	/* in place, what goes to a rank lies where what comes from it is wanted */
+	assert_offerable("direct_all_to_all", 4, false, 3, 0);
+	assert_offerable("direct_all_to_all", 4, true, 0, 3);
+	/* all that is received is reduced */
+	assert_offerable("all_pairs_all_reduce", 4, false, 0, 0);
+}
+
+/* One all-gather of long blocks: nearly all of it comes straight to where it is wanted. */
+static void test_offers_are_used(void **state)
+{
+	const struct hk_algo *algo = hk_algo_find("ring_all_gather");
+	struct hk_loop_faults faults = {.offers = HK_LOOP_OFFERS_TAKEN};
+	struct hk_problem p = {.coll = HK_ALL_GATHER, .nranks = 4, .channels = 1};
+	struct hk_exec_stats stats = {0};
+	struct hk_call calls[MAX_RANKS];
+	struct loop_world w;
+	uint64_t direct;
+
+	world_setup(&w, algo, &p, &faults);
+	world_fill(&w, 100000, 1, calls);
+	assert_int_equal(world_run(&w, calls), 0);
+	world_verify(&w, 1, 1);
+	for (int i = 0; i < 4; i++)
+		hk_plan_count(w.ranks[i].plan, &stats);
+	assert_in_range(hk_loop_direct(w.loop), stats.messages * 9 / 10, stats.messages);
+	/* What is short is not offered. */
+	direct = hk_loop_direct(w.loop);
+	world_fill(&w, 7, 2, calls);
+	assert_int_equal(world_run(&w, calls), 0);
+	world_verify(&w, 1, 1);
+	assert_int_equal(hk_loop_direct(w.loop), direct);
+	/* Nothing stays offered. */
+	assert_int_equal(hk_loop_scribble(w.loop), 0);
+	world_teardown(&w);
+}
+
 /* How many sends of rank 0's program may be lent. */
 static unsigned count_lendable(const char *name, int n, bool inplace)
 {
@@ -397,6 +498,9 @@ int main(void)
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_lending),
 		cmocka_unit_test(test_lendable),
+		cmocka_unit_test(test_offerable),
+		cmocka_unit_test(test_offers),
+		cmocka_unit_test(test_offers_are_used),
 		cmocka_unit_test(test_pulling),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_deadline),
@@ -406,5 +510,6 @@ int main(void)
 	};
 
 	setenv("HOCKET_DEBUG", "0", 0); /* the failures are meant */
+	setenv("HOCKET_OFFER_BYTES", "64", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

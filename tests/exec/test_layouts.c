@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -102,12 +103,25 @@ static void test_delays(void **state)
 	run_all(&faults, 1, 3);
 }
 
+/* See test_exec.c. */
+static void test_offers(void **state)
+{
+	struct hk_loop_faults faults = {
+		.seed = 6, .max_delay = 20, .lend = true, .offers = HK_LOOP_OFFERS_MIXED};
+
+	run_all(&faults, 0, 2);
+	faults = (struct hk_loop_faults){.offers = HK_LOOP_OFFERS_TAKEN};
+	run_all(&faults, 3, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_layouts),
 		cmocka_unit_test(test_delays),
+		cmocka_unit_test(test_offers),
 	};
 
+	setenv("HOCKET_OFFER_BYTES", "64", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,4 +38,11 @@ void lent_messages_arrive(void **state);
 void pulled_messages_arrive(void **state);
 void lender_sees_death(void **state);
 
+/* conformance_offer.c */
+void offered_messages_arrive(void **state);
+void offered_and_lent_messages_arrive(void **state);
+void offers_that_do_not_fit(void **state);
+void severed_memory_is_left_alone(void **state);
+void severed_loans_are_not_read(void **state);
+
 #endif

@@ -105,14 +105,15 @@ static void lend_and_read(const struct hk_loop_faults *how)
 			bad += got[i] != byte_of(k, i);
 		assert_int_equal(bad, 0);
 		/* What was lent is the receiver's until it has released it. */
-		if (is_lent)
+		if (is_lent && !traits.devices)
 			assert_int_equal(s->send->ops->flush(s->send), 0);
 		assert_int_equal(s->recv->ops->release(s->recv), 0);
 		while (s->send->ops->flush(s->send) != 1)
 			assert_true(hk_now_ns() < end);
 		lent += is_lent;
 	}
-	assert_int_equal(lent > 0, traits.lends);
+	if (!traits.devices)
+		assert_int_equal(lent > 0, traits.lends);
 	if (how->pull)
 		assert_int_equal(pulled > 0, traits.pulls);
 	world_close(&w);
@@ -143,10 +144,20 @@ void lender_sees_death(void **state)
 	world_open(&w, transport, &config);
 	s = world_connect(&w, 0, 1, 0);
 	if (send_message(s->send, from, MOST, 1)) {
-		assert_int_equal(s->send->ops->flush(s->send), 0);
+		bool devices = traits_of(transport).devices;
+		int64_t end = hk_now_ns() + PATIENCE_NS;
+		int rc = 0;
+
+		if (!devices)
+			assert_int_equal(s->send->ops->flush(s->send), 0);
 		world_close_rank(&w, 1);
-		assert_int_equal(s->send->ops->flush(s->send), -HK_EPEER);
-		assert_non_null(strstr(hk_last_error(), "rank 1"));
+		while (!rc && hk_now_ns() < end)
+			rc = s->send->ops->flush(s->send);
+		/* A device may have delivered it, which is all that the lender waits for. */
+		if (!devices || rc != 1) {
+			assert_int_equal(rc, -HK_EPEER);
+			assert_non_null(strstr(hk_last_error(), "rank 1"));
+		}
 	}
 	world_close(&w);
 	free(from);

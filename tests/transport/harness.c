@@ -2,6 +2,7 @@
 /* The world that the transport tests share; see harness.h. */
 #include "harness.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,11 +19,32 @@ struct traits traits_of(const struct hk_transport *t)
 	bool shm = !strcmp(t->name, "shm"), loop = !strcmp(t->name, "loop");
 
 	return (struct traits){.buffers = !strcmp(t->name, "tcp"),
+			       .devices = !strcmp(t->name, "verbs"),
+			       .offers = loop,
 			       .lends = loop || (shm && hk_param(HK_PARAM_CMA)),
 			       .pulls = loop || (shm && hk_param(HK_PARAM_CMA) == 2)};
 }
 
 /* --- opening and connecting --- */
+
+bool world_can_open(const struct hk_transport *t)
+{
+	struct hk_endpoint_env env = {.nranks = 1, .channels = 1, .slots = 2, .slot_bytes = 4096};
+	struct test_wires *wires = NULL;
+	struct hk_endpoint *ep = NULL;
+	struct hk_addr addr;
+	int err;
+
+	if (test_wires_create(1, 0, 0, &wires) || hk_loop_create(1, NULL, &env.loop))
+		return false;
+	env.wire = test_wires_rank(wires, 0);
+	err = t->open(&env, &ep, &addr);
+	if (!err)
+		t->close(ep);
+	hk_loop_destroy(env.loop);
+	test_wires_destroy(wires);
+	return err != -ENOTSUP;
+}
 
 void world_open(struct world *w, const struct hk_transport *t, const struct world_config *config)
 {
@@ -209,6 +231,34 @@ int stream_recv_wait(struct stream *s, const char **wrong)
 	while (!rc && hk_now_ns() < end)
 		rc = stream_recv(s, wrong);
 	return rc;
+}
+
+int stream_deliver(struct stream *s, const char **wrong)
+{
+	int64_t end = hk_now_ns() + PATIENCE_NS;
+	int rc = 0;
+
+	while (!rc && hk_now_ns() < end) {
+		rc = s->send ? s->send->ops->flush(s->send) : 0;
+		if (rc >= 0)
+			rc = stream_recv(s, wrong);
+	}
+	return rc;
+}
+
+bool stream_flush_wait(struct stream *s, bool both)
+{
+	int64_t end = hk_now_ns() + PATIENCE_NS;
+	uint32_t bytes, mark;
+	const void *data;
+	int rc = 0;
+
+	while (!rc && hk_now_ns() < end) {
+		rc = s->send->ops->flush(s->send);
+		if (both && s->recv)
+			s->recv->ops->peek(s->recv, &data, &bytes, &mark);
+	}
+	return rc == 1;
 }
 
 /* --- traffic --- */

@@ -45,6 +45,8 @@ struct world {
 	unsigned nstreams;
 };
 
+/* Whether this machine has what the transport needs. */
+bool world_can_open(const struct hk_transport *t);
 /* These end the test when they fail. */
 void world_open(struct world *w, const struct hk_transport *t, const struct world_config *config);
 /* One half of a connection; the stream is made with the first. */
@@ -67,6 +69,11 @@ int stream_recv_bytes(struct stream *s, uint32_t bytes, const char **wrong);
 int stream_recv(struct stream *s, const char **wrong);
 /* Calls stream_recv until it isn't 0 or time is up (then 0). */
 int stream_recv_wait(struct stream *s, const char **wrong);
+/* The same where both ends are this thread's: the sender goes on, too, as its rank would until
+ * flush says that it need not. */
+int stream_deliver(struct stream *s, const char **wrong);
+/* Until flush says 1, with the receiver polled if this thread has it. False: time is up. */
+bool stream_flush_wait(struct stream *s, bool both);
 
 /* After a look in vain: arms the endpoint, or, if that was done before this look, sleeps. Returns
  * whether it is armed now. */
@@ -80,6 +87,8 @@ const char *world_run(struct world *w, uint32_t upto, enum stepping stepping);
 struct traits {
 	bool buffers; /* takes more than `slots` messages, in buffers of the kernel's */
 	bool lends;   /* some messages are read where they lie */
+	bool devices; /* a device copies them: where it can, and without the receiver */
+	bool offers;  /* messages come to the places that are offered for them */
 	bool pulls;   /* or pulled; for shm only if HOCKET_CMA=2 makes it do so within a process */
 };
 struct traits traits_of(const struct hk_transport *t);

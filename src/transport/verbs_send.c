@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The sending half. A message is put together in staging memory of our own, or lent from the
+ * user's, and written with an immediate into the receiver's ring of slots, or straight to the place
+ * that the receiver offered for it. It may take any path of the link, the one with the least under
+ * way; the receiver puts messages in order by their numbers. All is kept until it has been
+ * delivered, so that it can take another path.
+ *
+ * Rings are made for short messages (SHORT_BYTES), because registered memory is memory in use;
+ * longer ones go to offered places. Where none was offered the receiver is asked for a ring of
+ * long slots, once.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "verbs.h"
+
+#define LEND_BYTES   4096u /* less is cheaper copied */
+#define QUIET_BYTES  2048u /* from here on completions are asked for */
+#define HEADER_BYTES ((uint32_t)sizeof(struct hk_verbs_header))
+
+static uint32_t short_bytes(const struct hk_verbs_send *s)
+{
+	return s->base.slot_bytes < HK_VERBS_SHORT ? s->base.slot_bytes : HK_VERBS_SHORT;
+}
+
+static uint8_t *short_slot(const struct hk_verbs_send *s, uint32_t number)
+{
+	return s->small.base + (size_t)(number % s->base.slots) * (short_bytes(s) + HK_VERBS_LEAD) +
+	       HK_VERBS_LEAD;
+}
+
+static uint8_t *slot_of(const struct hk_verbs_send *s, uint32_t number, uint32_t bytes)
+{
+	if (bytes <= short_bytes(s))
+		return short_slot(s, number);
+	return s->large.base +
+	       (size_t)(number % s->base.slots) * (s->base.slot_bytes + HK_VERBS_LEAD) +
+	       HK_VERBS_LEAD;
+}
+
+static struct hk_verbs_outgoing *out_of(struct hk_verbs_send *s, uint32_t number)
+{
+	return &s->out[number % HK_VERBS_SLOTS];
+}
+
+static void forget_reg(struct hk_verbs_send *s, struct hk_verbs_reg **reg)
+{
+	if (*reg)
+		hk_regcache_put(s->link->ep->cache, &(*reg)->reg);
+	*reg = NULL;
+}
+
+static bool delivered(const struct hk_verbs_send *s, const struct hk_verbs_outgoing *o)
+{
+	return o->stage == HK_STAGE_DELIVERED ||
+	       (o->stage == HK_STAGE_POSTED &&
+		hk_verbs_path_did(s->link->paths[o->path], o->generation, o->wr));
+}
+
+/* Lets go of what has been delivered. */
+static void settle(struct hk_verbs_send *s)
+{
+	while (s->settled != s->first) {
+		struct hk_verbs_outgoing *o = out_of(s, s->settled);
+
+		/* What the receiver has released has come, though a device may still hold memory.
+		 */
+		if (!delivered(s, o) && (o->reg || (int32_t)(s->settled - s->released) >= 0))
+			return;
+		o->stage = HK_STAGE_DELIVERED;
+		forget_reg(s, &o->reg);
+		s->settled++;
+	}
+}
+
+/* --- posting --- */
+
+static struct hk_verbs_path *pick(const struct hk_verbs_link *l)
+{
+	struct hk_verbs_path *best = NULL;
+
+	for (unsigned i = 0; i < l->npaths; i++) {
+		struct hk_verbs_path *p = l->paths[i];
+
+		if (p->state == HK_PATH_UP && hk_verbs_path_has_room(p) &&
+		    (!best || p->posted_bytes - p->completed_bytes <
+				      best->posted_bytes - best->completed_bytes))
+			best = p;
+	}
+	return best;
+}
+
+/* What is to be written where: to the offered place. */
+static uint32_t aim_direct(const struct hk_verbs_send *s, const struct hk_verbs_place *to,
+			   const struct hk_verbs_path *p, struct ibv_send_wr *wr)
+{
+	const struct hk_verbs_outgoing *o = &s->out[to->number % HK_VERBS_SLOTS];
+	const struct hk_verbs_memory *m = o->bytes <= short_bytes(s) ? &s->small : &s->large;
+
+	wr->sg_list[0] = (struct ibv_sge){
+		(uintptr_t)(o->lent ? (const uint8_t *)o->lent : slot_of(s, to->number, o->bytes)),
+		o->bytes, o->lent ? o->reg->mr[p->rail]->lkey : m->mr[p->rail]->lkey};
+	wr->num_sge = 1;
+	wr->wr.rdma.remote_addr = to->at;
+	wr->wr.rdma.rkey = to->keys[p->index];
+	return o->bytes;
+}
+
+/* To its slot, with its header. */
+static uint32_t aim_slot(const struct hk_verbs_send *s, uint32_t number,
+			 const struct hk_verbs_path *p, struct ibv_send_wr *wr)
+{
+	const struct hk_verbs_outgoing *o = &s->out[number % HK_VERBS_SLOTS];
+	const struct hk_verbs_memory *m =
+		o->lent || o->bytes <= short_bytes(s) ? &s->small : &s->large;
+	uint8_t *payload = o->lent ? short_slot(s, number) : slot_of(s, number, o->bytes);
+
+	wr->sg_list[0] =
+		(struct ibv_sge){(uintptr_t)payload - HEADER_BYTES,
+				 HEADER_BYTES + (o->lent ? 0 : o->bytes), m->mr[p->rail]->lkey};
+	wr->num_sge = 1;
+	if (o->lent) {
+		wr->sg_list[1] =
+			(struct ibv_sge){(uintptr_t)o->lent, o->bytes, o->reg->mr[p->rail]->lkey};
+		wr->num_sge = 2;
+	}
+	wr->wr.rdma.remote_addr = s->ring.at + (uint64_t)(number % s->base.slots) * s->ring.stride +
+				  HK_VERBS_LEAD - HEADER_BYTES;
+	wr->wr.rdma.rkey = s->ring.keys[p->index];
+	return HEADER_BYTES + o->bytes;
+}
+
+/* 1: posted; 0: not now. */
+static int post(struct hk_verbs_send *s, uint32_t number)
+{
+	struct hk_verbs_link *l = s->link;
+	struct hk_verbs_outgoing *o = out_of(s, number);
+	const struct hk_verbs_place *to = &s->places[number % HK_VERBS_SLOTS];
+	bool direct =
+		to->at && to->number == number && to->bytes == o->bytes && to->mark == o->mark;
+	struct hk_verbs_recv *back = l->recvs[s->base.channel];
+	struct ibv_sge sge[2];
+	struct ibv_send_wr wr = {.sg_list = sge, .opcode = IBV_WR_RDMA_WRITE_WITH_IMM};
+	struct hk_verbs_path *p = pick(l);
+	uint32_t bytes, at;
+
+	if (!p || (!direct && !s->ring.at))
+		return 0;
+	if (!direct && o->bytes > s->ring.bytes) {
+		s->grow = true;
+		hk_verbs_tend_by(l->ep, 0);
+		return 0;
+	}
+	bytes = direct ? aim_direct(s, to, p, &wr) : aim_slot(s, number, p, &wr);
+	wr.imm_data = htobe32(
+		hk_verbs_imm(HK_IMM_MESSAGE, s->base.channel, number, back ? back->number : 0,
+			     (direct ? HK_IMM_DIRECT : 0u) | (back ? HK_IMM_CREDIT : 0u)));
+	if (bytes <= l->ep->rails[p->rail].inline_bytes)
+		wr.send_flags = IBV_SEND_INLINE;
+	at = p->posted;
+	if (hk_verbs_path_post(p, &wr, l->npaths > 1 || o->lent || bytes >= QUIET_BYTES, false,
+			       bytes)) {
+		hk_verbs_path_lost(p, "it takes no more work requests");
+		return 0;
+	}
+	o->path = (uint8_t)p->index;
+	o->generation = p->generation;
+	o->wr = at;
+	o->stage = HK_STAGE_POSTED;
+	if (back)
+		back->told = back->number;
+	return 1;
+}
+
+void hk_verbs_send_push(struct hk_verbs_send *s)
+{
+	while (s->first != s->number) {
+		if (out_of(s, s->first)->stage == HK_STAGE_HELD && !post(s, s->first))
+			return;
+		s->first++;
+	}
+}
+
+/* --- the operations --- */
+
+static int __attribute__((cold, noinline)) refuse_length(struct hk_verbs_send *s, uint32_t bytes)
+{
+	return s->error = hk_fail(EINVAL,
+				  "a message of %u bytes to rank %d is longer than a slot (%u), or "
+				  "has none reserved",
+				  bytes, s->base.peer, s->base.slot_bytes);
+}
+
+static int verbs_reserve(struct hk_send *base, uint32_t bytes, void **slot)
+{
+	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
+	int err = s->error ? s->error : s->link->error;
+
+	if (__builtin_expect(err, 0))
+		return err;
+	if (bytes > base->slot_bytes)
+		return refuse_length(s, bytes);
+	if (s->number - s->released >= base->slots || out_of(s, s->number)->reg) {
+		hk_verbs_progress(s->link->ep);
+		hk_verbs_send_push(s);
+		settle(s);
+		if (s->link->error)
+			return s->link->error;
+		if (s->number - s->released >= base->slots || out_of(s, s->number)->reg)
+			return s->link->gone ? hk_verbs_peer_gone(s->link, &s->error) : 0;
+	}
+	if (bytes > short_bytes(s) && !s->large.base) {
+		err = hk_verbs_memory_get(s->link->ep,
+					  (size_t)base->slots * (base->slot_bytes + HK_VERBS_LEAD),
+					  &s->large);
+		if (err)
+			return s->error = err;
+	}
+	s->reserved = true;
+	*slot = slot_of(s, s->number, bytes);
+	return 1;
+}
+
+static int put_in(struct hk_verbs_send *s, uint32_t bytes, uint32_t mark, const void *lent)
+{
+	uint8_t *payload = lent ? short_slot(s, s->number) : slot_of(s, s->number, bytes);
+	struct hk_verbs_header *h = (struct hk_verbs_header *)(void *)payload - 1;
+
+	*h = (struct hk_verbs_header){htole32(s->number), htole32(bytes), htole32(mark), 0};
+	settle(s);
+	*out_of(s, s->number) = (struct hk_verbs_outgoing){
+		.bytes = bytes, .mark = mark, .lent = lent, .reg = lent ? s->reg : NULL};
+	if (lent)
+		s->reg = NULL;
+	s->reserved = false;
+	s->number++;
+	hk_verbs_send_push(s);
+	return s->link->error;
+}
+
+static int verbs_commit(struct hk_send *base, uint32_t bytes, uint32_t mark)
+{
+	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
+	int err = s->error ? s->error : s->link->error;
+
+	if (__builtin_expect(err, 0))
+		return err;
+	if (!s->reserved || bytes > base->slot_bytes || (bytes > short_bytes(s) && !s->large.base))
+		return refuse_length(s, bytes);
+	return put_in(s, bytes, mark, NULL);
+}
+
+static bool verbs_lends(struct hk_send *base, const void *data, uint32_t bytes)
+{
+	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
+
+	if (bytes < LEND_BYTES)
+		return false;
+	forget_reg(s, &s->reg);
+	s->reg = (struct hk_verbs_reg *)hk_regcache_get(s->link->ep->cache, data, bytes);
+	return s->reg != NULL;
+}
+
+static int verbs_lend(struct hk_send *base, const void *data, uint32_t bytes, uint32_t mark)
+{
+	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
+	int err = s->error ? s->error : s->link->error;
+
+	if (__builtin_expect(err, 0))
+		return err;
+	if (!s->reg || !s->reserved)
+		return refuse_length(s, bytes);
+	return put_in(s, bytes, mark, data);
+}
+
+/* Whether a device may still read memory of the user's. */
+static bool lends_any(struct hk_verbs_send *s)
+{
+	for (uint32_t n = s->settled; n != s->number; n++)
+		if (out_of(s, n)->lent && !delivered(s, out_of(s, n)))
+			return true;
+	return false;
+}
+
+static int verbs_flush(struct hk_send *base)
+{
+	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
+	struct hk_verbs_link *l = s->link;
+
+	if (__builtin_expect(l->meeting != NULL, 0))
+		hk_verbs_progress(l->ep);
+	if (s->first != s->number)
+		hk_verbs_send_push(s);
+	settle(s);
+	if (s->settled == s->number)
+		return 1;
+	hk_verbs_progress(l->ep);
+	settle(s);
+	if (s->settled == s->number)
+		return 1;
+	/* A peer that left in peace has had all that it needed. */
+	if (l->gone && s->first == s->number && !lends_any(s))
+		return 1;
+	if (l->error)
+		return l->error;
+	if (s->first != s->number)
+		return l->gone ? hk_verbs_peer_gone(l, &s->error) : 0;
+	/* With other paths to go, what is under way may still need us. */
+	return l->npaths == 1 && !lends_any(s);
+}
+
+const struct hk_send_ops hk_verbs_send_ops = {
+	.reserve = verbs_reserve,
+	.commit = verbs_commit,
+	.lends = verbs_lends,
+	.lend = verbs_lend,
+	.flush = verbs_flush,
+};
+
+/* --- from elsewhere --- */
+
+void hk_verbs_credit(struct hk_verbs_send *s, uint8_t released)
+{
+	uint8_t more = (uint8_t)(released - (uint8_t)s->released);
+
+	/* An older word, or the same. */
+	if (!more || more > s->base.slots)
+		return;
+	if (more > s->number - s->released) {
+		hk_verbs_link_fail(
+			s->link, hk_fail(HK_EWIRE,
+					 "rank %d released messages on channel %u that were never "
+					 "sent; do all ranks run the same version?",
+					 s->base.peer, s->base.channel));
+		return;
+	}
+	s->released += more;
+}
+
+static bool had_come(const struct hk_verbs_arrived *a, uint32_t number)
+{
+	int32_t ahead = (int32_t)(number - a->number);
+
+	return ahead < 0 || (ahead < (int32_t)HK_VERBS_SLOTS && (a->mask >> ahead & 1));
+}
+
+void hk_verbs_send_retake(struct hk_verbs_send *s, const struct hk_verbs_path *p)
+{
+	const struct hk_verbs_arrived *a = &s->link->arrived[s->base.channel];
+	uint32_t again = s->first;
+
+	for (uint32_t n = s->settled; n != s->first; n++) {
+		struct hk_verbs_outgoing *o = out_of(s, n);
+
+		if (o->stage != HK_STAGE_POSTED || o->path != p->index ||
+		    o->generation != (uint16_t)(p->generation - 1))
+			continue;
+		if (had_come(a, n) || (int32_t)(n - s->released) < 0) {
+			o->stage = HK_STAGE_DELIVERED;
+		} else {
+			o->stage = HK_STAGE_HELD;
+			if ((int32_t)(n - again) < 0)
+				again = n;
+		}
+	}
+	s->first = again;
+	settle(s);
+	hk_verbs_send_push(s);
+}
+
+int hk_verbs_send_new(struct hk_verbs_link *l, uint32_t channel, struct hk_verbs_send **send)
+{
+	struct hk_verbs_endpoint *ep = l->ep;
+	struct hk_verbs_send *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return hk_fail(ENOMEM, "no memory for a connection to rank %d", l->peer);
+	s->base = (struct hk_send){.ops = &hk_verbs_send_ops,
+				   .ep = &ep->base,
+				   .peer = l->peer,
+				   .channel = channel,
+				   .slots = ep->slots,
+				   .slot_bytes = ep->slot_bytes};
+	s->link = l;
+	err = hk_verbs_memory_get(ep, (size_t)ep->slots * (short_bytes(s) + HK_VERBS_LEAD),
+				  &s->small);
+	if (err) {
+		free(s);
+		return err;
+	}
+	ep->memory += sizeof(*s);
+	s->ring = l->rings[channel];
+	l->sends[channel] = s;
+	*send = s;
+	return 0;
+}
+
+void hk_verbs_send_sever(struct hk_verbs_send *s)
+{
+	for (unsigned i = 0; i < HK_VERBS_SLOTS; i++)
+		forget_reg(s, &s->out[i].reg);
+	forget_reg(s, &s->reg);
+}
+
+void hk_verbs_send_free(struct hk_verbs_send *s)
+{
+	if (!s)
+		return;
+	hk_verbs_send_sever(s);
+	hk_verbs_memory_put(s->link->ep, &s->small);
+	hk_verbs_memory_put(s->link->ep, &s->large);
+	s->link->ep->memory -= sizeof(*s);
+	free(s);
+}
