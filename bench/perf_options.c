@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "element.h"
-#include "launch_variables.h"
 #include "numbers.h"
+#include "variables.h"
 #include "verify.h"
 
 static const char help[] =

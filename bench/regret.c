@@ -396,7 +396,7 @@ int main(int argc, char **argv)
 	struct bench b = {.min_bytes = 8, .max_bytes = 64u << 20, .factor = 2, .rounds = 9};
 	int status, parsed;
 
-	if (hk_launch_open(&argc, &argv, &b.launch))
+	if (hk_launch_open(&b.launch))
 		return 2;
 	parsed = parse(argc, argv, &b);
 	if (parsed && b.launch.rank == 0)

@@ -371,7 +371,7 @@ int main(int argc, char **argv)
 	enum hk_lp_parse parsed;
 	int status;
 
-	if (hk_launch_open(&argc, &argv, &launch))
+	if (hk_launch_open(&launch))
 		return 2;
 	parsed = hk_lp_parse(argc, argv, launch.rank == 0, &options);
 	if (parsed == HK_LP_RUN)

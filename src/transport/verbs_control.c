@@ -40,7 +40,7 @@ struct control {
 	uint32_t number;
 	uint8_t kind, channel, path, count;
 	uint16_t generation, flags;
-	uint32_t zero;
+	uint32_t message; /* GROW: the one that waits */
 	union {
 		struct {
 			uint64_t at;
@@ -200,6 +200,7 @@ static void tell_grow(struct hk_verbs_send *s)
 	struct control *c = begin(s->link, GROW);
 
 	c->channel = (uint8_t)s->base.channel;
+	c->message = htole32(s->first);
 	end(s->link, 0);
 	s->grow_told = true;
 }
@@ -398,7 +399,7 @@ static void take(struct hk_verbs_link *l, const struct control *c, uint32_t leng
 		 length >= HEAD + c->count * sizeof(struct place))
 		take_places(l, c);
 	else if (c->kind == GROW && l->recvs[c->channel])
-		l->recvs[c->channel]->grow = true;
+		hk_verbs_recv_grow(l->recvs[c->channel], le32toh(c->message));
 	else if (c->kind == ARRIVED && c->count <= ARRIVED_MOST &&
 		 length >= HEAD + c->count * sizeof(struct arrived))
 		take_arrived(l, c);
@@ -406,7 +407,7 @@ static void take(struct hk_verbs_link *l, const struct control *c, uint32_t leng
 		hk_verbs_path_join(l->paths[c->path], le16toh(c->generation), &c->join,
 				   le16toh(c->flags) & ANSWER);
 	else if (c->kind == BYE)
-		l->gone = true;
+		hk_verbs_link_gone(l);
 	else
 		nonsense(l, "something unknown");
 }

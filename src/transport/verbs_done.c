@@ -7,6 +7,7 @@
  */
 #include <endian.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "clock.h"
 #include "error.h"
@@ -37,18 +38,22 @@ static void __attribute__((cold, noinline)) failed(struct hk_verbs_path *p, cons
 
 static void received(struct hk_verbs_path *p, const struct ibv_wc *wc)
 {
-	uint32_t buffer = (uint32_t)wc->wr_id;
+	uint32_t buffer = (uint32_t)wc->wr_id, word;
+	const uint8_t *from = p->buffers.base + (size_t)buffer * HK_VERBS_CONTROL;
 
 	p->receives--;
 	if (wc->status != IBV_WC_SUCCESS) {
 		failed(p, wc);
 		return;
 	}
-	if (wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM)
+	if (wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM) {
 		hk_verbs_arrive(p, be32toh(wc->imm_data));
-	else
-		hk_verbs_control_take(p, p->buffers.base + (size_t)buffer * HK_VERBS_CONTROL,
-				      wc->byte_len);
+	} else if (wc->byte_len == sizeof(word)) {
+		memcpy(&word, from, sizeof(word));
+		hk_verbs_arrive(p, be32toh(word));
+	} else {
+		hk_verbs_control_take(p, from, wc->byte_len);
+	}
 	/* A path that drains takes nothing any more. */
 	if (p->qp && p->state != HK_PATH_DRAINING && hk_verbs_path_receive(p, buffer))
 		hk_verbs_path_lost(p, "no buffer can be posted");
@@ -70,24 +75,39 @@ static void sent(struct hk_verbs_path *p, const struct ibv_wc *wc)
 		hk_verbs_path_up(p);
 }
 
-int hk_verbs_progress(struct hk_verbs_endpoint *ep)
+/* Takes some of a rail's; returns how many. */
+static inline int take(struct hk_verbs_endpoint *ep, unsigned rail)
 {
 	struct ibv_wc wc[BATCH];
+	int n = ibv_poll_cq(ep->rails[rail].cq, BATCH, wc);
+
+	for (int k = 0; k < n; k++) {
+		struct hk_verbs_path *p = path_of(ep, wc[k].wr_id);
+
+		if (!p)
+			continue;
+		if (wc[k].wr_id & HK_VERBS_ID_RECV)
+			received(p, &wc[k]);
+		else
+			sent(p, &wc[k]);
+	}
+	return n;
+}
+
+void hk_verbs_take_all(struct hk_verbs_endpoint *ep, unsigned rail)
+{
+	for (unsigned left = ep->rails[rail].depth; left; left -= left < BATCH ? left : BATCH)
+		if (take(ep, rail) <= 0)
+			return;
+}
+
+int hk_verbs_progress(struct hk_verbs_endpoint *ep)
+{
 	int total = 0;
 
 	for (unsigned i = 0; i < ep->nrails; i++) {
-		int n = ibv_poll_cq(ep->rails[i].cq, BATCH, wc);
+		int n = take(ep, i);
 
-		for (int k = 0; k < n; k++) {
-			struct hk_verbs_path *p = path_of(ep, wc[k].wr_id);
-
-			if (!p)
-				continue;
-			if (wc[k].wr_id & HK_VERBS_ID_RECV)
-				received(p, &wc[k]);
-			else
-				sent(p, &wc[k]);
-		}
 		if (n > 0)
 			total += n;
 	}

@@ -60,10 +60,6 @@ static void __attribute__((cold)) fail_all(struct hk_verbs_path *p)
 
 	if (l->error)
 		return;
-	if (l->gone) {
-		hk_verbs_peer_gone(l, &l->error);
-		return;
-	}
 	hk_verbs_link_fail(
 		l, hk_fail(HK_EPEER,
 			   "rank %d lost rank %d on host %s: the queue pair between %s (%s) here "
@@ -78,6 +74,8 @@ static void judge(struct hk_verbs_path *p)
 {
 	struct hk_verbs_link *l = p->link;
 
+	if (l->gone)
+		return; /* whoever still needs the peer hears of it */
 	if (any(l, HK_PATH_UP)) {
 		l->lost_at = 0;
 		return;
@@ -97,6 +95,14 @@ void hk_verbs_path_lost(struct hk_verbs_path *p, const char *why)
 
 	if (p->state != HK_PATH_UP && p->state != HK_PATH_PROBING && p->state != HK_PATH_JOINING)
 		return;
+	if (p->state == HK_PATH_JOINING && p->tell_join && !p->tell_answer) {
+		/* The peer has not heard of this queue pair, and would not answer for it. */
+		p->tell_join = false;
+		hk_verbs_path_close(p);
+		p->state = HK_PATH_NONE;
+		p->retry_at = now + FIRST_PAUSE_NS;
+		return;
+	}
 	snprintf(p->why, sizeof(p->why), "%s", why);
 	if (worked && now - p->since > STEADY_NS)
 		p->pause = 0;
@@ -105,7 +111,7 @@ void hk_verbs_path_lost(struct hk_verbs_path *p, const char *why)
 	hk_verbs_path_stop(p);
 	hk_verbs_tend_by(l->ep, now);
 	judge(p);
-	if (worked && !l->error)
+	if (worked && !l->error && !l->gone)
 		hk_log(HK_LOG_WARN,
 		       "rank %d lost the path from %s to %s of rank %d on host %s: %s; it goes on "
 		       "over the others",
@@ -138,11 +144,21 @@ void hk_verbs_path_drained(struct hk_verbs_path *p)
 {
 	hk_verbs_path_close(p);
 	p->state = HK_PATH_FENCED;
-	p->tell_fenced = true;
+	p->tell_fenced = !p->link->gone;
 	p->tell_join = false;
 	hk_verbs_control_push(p->link);
-	if (p->peer_fenced)
+	if (p->peer_fenced || p->link->gone)
 		fence_done(p);
+}
+
+void hk_verbs_link_gone(struct hk_verbs_link *l)
+{
+	l->gone = true;
+	for (unsigned i = 0; i < l->npaths; i++) {
+		l->paths[i]->tell_fenced = l->paths[i]->tell_join = false;
+		if (l->paths[i]->state == HK_PATH_FENCED)
+			fence_done(l->paths[i]);
+	}
 }
 
 void hk_verbs_path_fenced(struct hk_verbs_path *p, uint16_t generation)
@@ -194,6 +210,9 @@ void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 {
 	enum hk_verbs_state expected = answer ? HK_PATH_JOINING : HK_PATH_NONE;
 
+	/* It may have made some that came to nothing, and were never told of. */
+	if (!answer && p->state == HK_PATH_NONE)
+		p->generation = generation;
 	if (p->state != expected || p->generation != generation)
 		return; /* it has been given up since, and that is told already */
 	if (!answer) {
@@ -203,11 +222,15 @@ void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 		}
 		p->tell_join = p->tell_answer = true;
 	}
-	if (hk_verbs_path_connect(p, a)) {
-		hk_verbs_path_lost(p, "it can't be connected");
-		return;
+	if (p->link->ep->cm) {
+		hk_verbs_control_push(p->link);
+		if (answer)
+			hk_verbs_cm_connect(p);
+		return; /* or is called */
 	}
-	if (answer && hk_verbs_probe(p))
+	if (hk_verbs_path_connect(p, a))
+		hk_verbs_path_lost(p, "it can't be connected");
+	else if (answer && hk_verbs_probe(p))
 		hk_verbs_path_lost(p, "it takes no work requests");
 	hk_verbs_control_push(p->link);
 }
@@ -218,7 +241,7 @@ void hk_verbs_path_renew(struct hk_verbs_path *p)
 	struct hk_verbs_link *l = p->link;
 
 	p->retry_at = hk_now_ns() + LONGEST_PAUSE_NS;
-	if (l->ep->rails[p->rail].down || !any(l, HK_PATH_UP) || hk_verbs_path_open(p))
+	if (l->gone || l->ep->rails[p->rail].down || !any(l, HK_PATH_UP) || hk_verbs_path_open(p))
 		return;
 	p->tell_join = true;
 	p->tell_answer = false;

@@ -106,17 +106,15 @@ void hk_verbs_arrive(struct hk_verbs_path *p, uint32_t imm)
 static void tell_released(struct hk_verbs_recv *r)
 {
 	struct hk_verbs_link *l = r->link;
-	struct ibv_send_wr wr = {.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
-				 .send_flags = IBV_SEND_INLINE};
+	struct ibv_send_wr wr = {.send_flags = IBV_SEND_INLINE};
+	uint32_t imm = hk_verbs_imm(HK_IMM_RELEASED, r->base.channel, 0, r->number, HK_IMM_CREDIT);
 
-	wr.imm_data = htobe32(
-		hk_verbs_imm(HK_IMM_RELEASED, r->base.channel, 0, r->number, HK_IMM_CREDIT));
 	for (unsigned i = 0; i < l->npaths; i++) {
 		struct hk_verbs_path *p = l->paths[i];
 
 		if (p->state != HK_PATH_UP || !hk_verbs_path_has_room(p))
 			continue;
-		if (hk_verbs_path_post(p, &wr, false, false, 0))
+		if (hk_verbs_path_announce(p, &wr, imm, false, 0))
 			hk_verbs_path_lost(p, "it takes no more work requests");
 		else
 			r->told = r->number;
@@ -144,6 +142,13 @@ static void grow(struct hk_verbs_recv *r)
 	hk_verbs_control_push(r->link);
 }
 
+void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number)
+{
+	r->grow = true;
+	r->grow_number = number;
+	r->grow_looks = 0;
+}
+
 void hk_verbs_recv_push(struct hk_verbs_recv *r)
 {
 	if (r->number - r->told >= (r->base.slots + 1) / 2)
@@ -161,9 +166,15 @@ static int __attribute__((noinline)) not_here(struct hk_verbs_recv *r)
 	if (l->error)
 		return r->error = l->error;
 	hk_verbs_recv_push(r);
-	if (r->grow && !offered_of(r, r->number) && ++r->grow_looks >= GROW_LOOKS)
+	if (r->grow && r->grow_number == r->number && !offered_of(r, r->number) &&
+	    ++r->grow_looks >= GROW_LOOKS)
 		grow(r);
-	return l->gone ? hk_verbs_peer_gone(l, &r->error) : 0;
+	if (!l->gone)
+		return 0;
+	/* It left when its last message had been delivered: that may still be queued here. */
+	for (unsigned i = 0; i < l->ep->nrails; i++)
+		hk_verbs_take_all(l->ep, i);
+	return in_of(r, r->number)->here ? 0 : hk_verbs_peer_gone(l, &r->error);
 }
 
 static int __attribute__((cold, noinline))

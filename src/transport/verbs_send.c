@@ -15,11 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "error.h"
 #include "verbs.h"
 
-#define LEND_BYTES   4096u /* less is cheaper copied */
-#define QUIET_BYTES  2048u /* from here on completions are asked for */
+#define LEND_BYTES   4096u  /* less is cheaper copied */
+#define QUIET_BYTES  2048u  /* from here on completions are asked for */
+#define HELD_NS	     100000 /* until a message that could not be posted is tried again */
 #define HEADER_BYTES ((uint32_t)sizeof(struct hk_verbs_header))
 
 static uint32_t short_bytes(const struct hk_verbs_send *s)
@@ -144,15 +146,17 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 		to->at && to->number == number && to->bytes == o->bytes && to->mark == o->mark;
 	struct hk_verbs_recv *back = l->recvs[s->base.channel];
 	struct ibv_sge sge[2];
-	struct ibv_send_wr wr = {.sg_list = sge, .opcode = IBV_WR_RDMA_WRITE_WITH_IMM};
+	struct ibv_send_wr wr = {.sg_list = sge};
 	struct hk_verbs_path *p = pick(l);
-	uint32_t bytes, at;
+	uint32_t bytes;
 
 	if (!p || (!direct && !s->ring.at))
 		return 0;
 	if (!direct && o->bytes > s->ring.bytes) {
-		s->grow = true;
-		hk_verbs_tend_by(l->ep, 0);
+		/* The receiver gives the ring up: nothing may be under way to it. (A single path
+		 * keeps its order.) */
+		settle(s);
+		s->grow = l->npaths == 1 || s->settled == number;
 		return 0;
 	}
 	bytes = direct ? aim_direct(s, to, p, &wr) : aim_slot(s, number, p, &wr);
@@ -161,16 +165,19 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 			     (direct ? HK_IMM_DIRECT : 0u) | (back ? HK_IMM_CREDIT : 0u)));
 	if (bytes <= l->ep->rails[p->rail].inline_bytes)
 		wr.send_flags = IBV_SEND_INLINE;
-	at = p->posted;
-	if (hk_verbs_path_post(p, &wr, l->npaths > 1 || o->lent || bytes >= QUIET_BYTES, false,
-			       bytes)) {
+	if (hk_verbs_path_announce(
+		    p, &wr,
+		    hk_verbs_imm(HK_IMM_MESSAGE, s->base.channel, number, back ? back->number : 0,
+				 (direct ? HK_IMM_DIRECT : 0u) | (back ? HK_IMM_CREDIT : 0u)),
+		    l->npaths > 1 || o->lent || bytes >= QUIET_BYTES, bytes)) {
 		hk_verbs_path_lost(p, "it takes no more work requests");
 		return 0;
 	}
 	o->path = (uint8_t)p->index;
 	o->generation = p->generation;
-	o->wr = at;
+	o->wr = p->posted - 1;
 	o->stage = HK_STAGE_POSTED;
+	s->grow = s->grow_told = false;
 	if (back)
 		back->told = back->number;
 	return 1;
@@ -179,8 +186,10 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 void hk_verbs_send_push(struct hk_verbs_send *s)
 {
 	while (s->first != s->number) {
-		if (out_of(s, s->first)->stage == HK_STAGE_HELD && !post(s, s->first))
+		if (out_of(s, s->first)->stage == HK_STAGE_HELD && !post(s, s->first)) {
+			hk_verbs_tend_by(s->link->ep, hk_now_ns() + HELD_NS);
 			return;
+		}
 		s->first++;
 	}
 }
@@ -353,13 +362,14 @@ void hk_verbs_send_retake(struct hk_verbs_send *s, const struct hk_verbs_path *p
 	const struct hk_verbs_arrived *a = &s->link->arrived[s->base.channel];
 	uint32_t again = s->first;
 
-	for (uint32_t n = s->settled; n != s->first; n++) {
+	/* Behind the first that waits there may be some that another path had taken. */
+	for (uint32_t n = s->settled; n != s->number; n++) {
 		struct hk_verbs_outgoing *o = out_of(s, n);
 
 		if (o->stage != HK_STAGE_POSTED || o->path != p->index ||
 		    o->generation != (uint16_t)(p->generation - 1))
 			continue;
-		if (had_come(a, n) || (int32_t)(n - s->released) < 0) {
+		if (s->link->gone || had_come(a, n) || (int32_t)(n - s->released) < 0) {
 			o->stage = HK_STAGE_DELIVERED;
 		} else {
 			o->stage = HK_STAGE_HELD;

@@ -113,6 +113,9 @@ static void tend_path(struct hk_verbs_path *p, int64_t now)
 
 	switch (p->state) {
 	case HK_PATH_DRAINING:
+		/* The time may have passed while nobody looked: what has come is not to be lost. */
+		if (p->receives && now - p->since > DRAIN_NS)
+			hk_verbs_take_all(l->ep, p->rail);
 		if (!p->receives || now - p->since > DRAIN_NS)
 			hk_verbs_path_drained(p);
 		else
@@ -126,6 +129,10 @@ static void tend_path(struct hk_verbs_path *p, int64_t now)
 		else
 			hk_verbs_tend_by(l->ep, p->retry_at);
 		break;
+	case HK_PATH_JOINING:
+		if (l->ep->cm)
+			hk_verbs_tend_by(l->ep, now + SOON_NS);
+		break;
 	case HK_PATH_PROBING:
 		if (l->lost_at && now - l->lost_at > LOST_NS)
 			hk_verbs_path_lost(p, "no answer to a probe");
@@ -135,10 +142,20 @@ static void tend_path(struct hk_verbs_path *p, int64_t now)
 	}
 }
 
+/* What waited for room, or for others to be delivered. */
+static void push(struct hk_verbs_link *l)
+{
+	for (unsigned i = 0; i < HK_VERBS_CHANNELS; i++)
+		if (l->sends[i])
+			hk_verbs_send_push(l->sends[i]);
+	hk_verbs_control_push(l);
+}
+
 void hk_verbs_tend(struct hk_verbs_endpoint *ep, int64_t now)
 {
 	ep->tend_at = now + IDLE_NS;
 	look_at_devices(ep);
+	hk_verbs_cm_tend(ep);
 	for (struct hk_verbs_link *l = ep->links; l; l = l->next) {
 		if (l->error)
 			continue;
@@ -150,7 +167,7 @@ void hk_verbs_tend(struct hk_verbs_endpoint *ep, int64_t now)
 		for (unsigned i = 0; i < l->npaths; i++)
 			tend_path(l->paths[i], now);
 		if (l->up)
-			hk_verbs_control_push(l);
+			push(l);
 	}
 	hk_regcache_tidy(ep->cache);
 }
