@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch_variables.h"
 #include "link.h"
 #include "numbers.h"
+#include "variables.h"
 
 static const char help[] =
 	"usage: %s [flags]\n"

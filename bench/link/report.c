@@ -8,7 +8,7 @@
 static void print_header(const struct hk_lp_options *o, const struct hk_launch *l,
 			 const char *version)
 {
-	printf("# Hocket %s, link_perf: 2 ranks (%s)\n", version, hk_launch_name(l->how));
+	printf("# Hocket %s, link_perf: 2 ranks (%s)\n", version, hocketLaunchName(l->handle));
 	printf("# rounds: %d, warm-up messages: %d, messages per block: ", o->rounds, o->warmup);
 	if (o->iters)
 		printf("%d", o->iters);
@@ -43,7 +43,7 @@ int hk_lp_report_open(struct hk_lp_report *r, const struct hk_lp_options *o,
 		fprintf(r->json,
 			"{\"hocket\": \"%s\", \"benchmark\": \"link_perf\", \"launcher\": \"%s\", "
 			"\"rounds\": %d, \"group\": %d, \"registered\": %d,\n \"results\": [",
-			version, hk_launch_name(l->how), o->rounds, o->group, o->registered);
+			version, hocketLaunchName(l->handle), o->rounds, o->group, o->registered);
 	}
 	print_header(o, l, version);
 	return 0;
