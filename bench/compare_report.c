@@ -142,6 +142,9 @@ void hk_compare_report_row(struct hk_compare_report *report, const struct hk_com
 			report->coll->name, report->nranks, row->bytes, row->hocket.us, row->mpi.us,
 			hocket, mpi, row->ratio, row->ratio_q1, row->ratio_q3, want, mark,
 			row->hocket.wrong, row->mpi.wrong);
+	/* The rows so far outlive a job that is aborted at a later size. */
+	if (report->csv)
+		fflush(report->csv);
 	report->log_ratios += log(row->ratio);
 	report->rows++;
 	report->wrong += row->hocket.wrong + row->mpi.wrong;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "run_output.h"
@@ -304,6 +305,17 @@ static void start_hosts(struct hosts_job *h)
 	free(f);
 }
 
+/* Three pipes a host, where a shell's limit is often 1024. */
+static void allow_many_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit); /* if not, the first pipe too many is an error */
+}
+
 int hk_run_remote(const struct hk_run_remote *r)
 {
 	struct hosts_job h = {.remote = r};
@@ -312,6 +324,7 @@ int hk_run_remote(const struct hk_run_remote *r)
 	if (hk_run_job_open(&h.job, n, &kind_hosts, NULL))
 		return HK_RUN_LAUNCH_ERROR;
 	signal(SIGPIPE, SIG_IGN);
+	allow_many_files();
 	h.connections = calloc((size_t)n, sizeof(*h.connections));
 	h.job.output = hk_run_output_open(told, &h);
 	if (h.connections && h.job.output) {

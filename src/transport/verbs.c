@@ -255,10 +255,14 @@ static void verbs_wait(struct hk_endpoint *base, int64_t timeout_ns)
 {
 	struct hk_verbs_endpoint *ep = hk_verbs_endpoint(base);
 	struct pollfd polls[2 * HK_VERBS_RAILS + 1 + HK_VERBS_MEETINGS];
-	int64_t now = hk_now_ns(), most = ep->tend_at - now;
 	struct timespec timeout;
 	unsigned n = 0;
+	int64_t most;
 
+	/* What one look left in the queues, no event will tell of. */
+	if (hk_verbs_progress(ep))
+		return;
+	most = ep->tend_at - hk_now_ns();
 	if (timeout_ns > most)
 		timeout_ns = most;
 	if (timeout_ns > LONG_NS)
