@@ -249,11 +249,14 @@ static int run_size(struct contest *c, struct hk_lp_report *report, size_t bytes
 	return err;
 }
 
+/* The largest size is always measured. */
 static size_t next_size(const struct hk_lp_options *o, size_t bytes)
 {
 	size_t next =
 		o->step_bytes ? bytes + o->step_bytes : (size_t)((double)bytes * o->step_factor);
 
+	if (bytes < o->max_bytes && next > o->max_bytes)
+		return o->max_bytes;
 	return next > bytes ? next : bytes + 1;
 }
 
