@@ -131,11 +131,12 @@ static int64_t prepare_polls(struct hk_tcp_endpoint *ep, int64_t timeout_ns, uns
 static void tcp_wait(struct hk_endpoint *base, int64_t timeout_ns)
 {
 	struct hk_tcp_endpoint *ep = (struct hk_tcp_endpoint *)base;
-	const struct pollfd *p = ep->polls;
+	const struct pollfd *p;
 	struct timespec timeout;
 	unsigned n = 0;
 
 	timeout_ns = prepare_polls(ep, timeout_ns, &n);
+	p = ep->polls;
 	timeout = (struct timespec){timeout_ns / 1000000000, timeout_ns % 1000000000};
 	if (ppoll(ep->polls, n, &timeout, NULL) <= 0)
 		return;

@@ -254,7 +254,7 @@ static unsigned find_sockets(int *fds, unsigned most)
 
 struct killer {
 	atomic_bool stop;
-	unsigned killed;
+	atomic_uint killed;
 };
 
 /* Kills one socket at a time, either end, slowly enough for others to be dialled. */
@@ -287,7 +287,7 @@ static void killed_sockets_lose_nothing(void **state)
 	world_connect(&w, 0, 1, 0);
 	await_opened(&w, 3);
 	assert_int_equal(pthread_create(&thread, NULL, kill_some, &k), 0);
-	for (uint32_t upto = 1000; k.killed < 6 && upto < 1000000; upto += 500) {
+	for (uint32_t upto = 1000; atomic_load(&k.killed) < 6 && upto < 1000000; upto += 500) {
 		const char *wrong = world_run(&w, upto, THREAD_PER_RANK);
 
 		if (wrong)
@@ -295,7 +295,7 @@ static void killed_sockets_lose_nothing(void **state)
 	}
 	atomic_store(&k.stop, true);
 	pthread_join(thread, NULL);
-	assert_true(k.killed >= 6);
+	assert_true(atomic_load(&k.killed) >= 6);
 	world_close(&w);
 }
 
