@@ -37,14 +37,16 @@ static void look(struct hk_tcp_send *s)
 	const struct hk_tcp_endpoint *ep = (const struct hk_tcp_endpoint *)s->base.ep;
 	char name[HK_TCP_NAME];
 	int64_t now = hk_now_ns();
+	int err;
 
 	if (now - s->looked_ns < LOOK_NS)
 		return;
 	s->looked_ns = now;
-	if (hk_tcp_silence_ns(s->fd) < ep->timeout_ns)
+	err = hk_tcp_judge(s->fd, ep->timeout_ns);
+	if (!err)
 		return;
 	hk_tcp_name(s->fd, name);
-	s->error = hk_tcp_lost(s->base.peer, s->host, s->base.channel, name, ETIMEDOUT);
+	s->error = hk_tcp_lost(s->base.peer, s->host, s->base.channel, name, err);
 }
 
 /* What the waiting knows so far. */

@@ -201,9 +201,9 @@ void hk_tcp_prepare_send(int fd);
 void hk_tcp_prepare_recv(int fd);
 /* Bytes that the kernel has taken and the peer's has not acknowledged; negative: unknown. */
 int64_t hk_tcp_unacked(int fd);
-/* How long the peer's kernel has left data or probes without an answer, retransmissions and all;
- * 0: it answers. */
-int64_t hk_tcp_silence_ns(int fd);
+/* Whether a socket with unacknowledged data is to be given up: 0, or an errno, which is ETIMEDOUT
+ * where retransmissions and probes have had no answer for so long. */
+int hk_tcp_judge(int fd, int64_t limit_ns);
 /* "eth1, 10.0.1.1 to 10.0.1.2" */
 void hk_tcp_name(int fd, char name[HK_TCP_NAME]);
 /* Says that the connection is lost, and why; err 0 means an end without an error. */

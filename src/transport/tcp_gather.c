@@ -19,12 +19,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "error.h"
 #include "tcp.h"
 
 #define TAKEN	   0u /* a frame's magic in our buffer once it has been released out of order */
 #define FAR	   (1 << 28)
 #define READ_BYTES ((size_t)1 << 18) /* in one call: what stays in cache */
+#define GRACE_NS   100000000	     /* for a socket that is dialled just when the others end */
 #define PATIENCE   32		     /* vain looks between two questions for further sockets */
 
 struct stream {
@@ -46,6 +48,7 @@ struct hk_tcp_gather {
 	struct stream *from; /* of the message that is held, or was found */
 	size_t at;
 	unsigned misses, turn;
+	int64_t ended_ns; /* none has been alive since; 0: some are */
 	int end;	  /* errno of the last stream that ended (0: without one) ... */
 	const char *name; /* ... and its name */
 };
@@ -261,9 +264,15 @@ static int fetch(struct hk_tcp_recv *r)
 	rc = hk_tcp_gather_greet(r);
 	for (unsigned i = 0; i < g->nstreams; i++)
 		alive |= g->streams[i].fd >= 0;
-	if (!rc && !alive)
-		r->error = hk_tcp_lost(r->base.peer, r->host, r->base.channel, g->name, g->end);
-	return r->error;
+	if (rc || alive) {
+		g->ended_ns = 0;
+		return rc;
+	}
+	if (!g->ended_ns)
+		g->ended_ns = hk_now_ns();
+	if (hk_now_ns() - g->ended_ns < GRACE_NS)
+		return 0;
+	return r->error = hk_tcp_lost(r->base.peer, r->host, r->base.channel, g->name, g->end);
 }
 
 /* --- operations --- */

@@ -57,17 +57,24 @@ int64_t hk_tcp_unacked(int fd)
 	return ioctl(fd, SIOCOUTQ, &bytes) ? -1 : bytes;
 }
 
-int64_t hk_tcp_silence_ns(int fd)
+int hk_tcp_judge(int fd, int64_t limit_ns)
 {
 	struct tcp_info info = {0};
 	socklen_t len = sizeof(info);
+	int err = 0;
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
 		return 0;
+	/* Ended by either side: what is not acknowledged by now may never be. */
+	if (info.tcpi_state != TCP_ESTABLISHED) {
+		len = sizeof(err);
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
+		return err ? err : ECONNRESET;
+	}
 	/* One of either may be under way; two in a row without an answer are a sign. */
 	if (info.tcpi_retransmits < 2 && info.tcpi_probes < 2)
 		return 0;
-	return (int64_t)info.tcpi_last_ack_recv * MS;
+	return (int64_t)info.tcpi_last_ack_recv * MS >= limit_ns ? ETIMEDOUT : 0;
 }
 
 static void print_address(const struct sockaddr_storage *sa, char *out, size_t size)

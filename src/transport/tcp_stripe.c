@@ -93,6 +93,7 @@ static int __attribute__((cold, noinline)) path_lost(struct hk_tcp_stripe *s, un
 	setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 	close(p->fd);
 	p->fd = -1;
+	take_opened(s);
 	live = count_live(s);
 	if (!live)
 		return s->error = hk_tcp_lost(s->base.peer, s->host, s->base.channel, p->name, err);
@@ -134,7 +135,7 @@ static void tell_siblings(struct hk_tcp_stripe *s, unsigned route)
 	}
 }
 
-/* Gives up sockets that are silent for too long. */
+/* Gives up sockets that have ended, or are silent for too long. */
 static int look(struct hk_tcp_stripe *s)
 {
 	const struct hk_tcp_endpoint *ep = endpoint(s);
@@ -147,14 +148,17 @@ static int look(struct hk_tcp_stripe *s)
 	for (unsigned i = 0; i < s->npaths && !rc; i++) {
 		struct hk_tcp_path *p = &s->paths[i];
 		int64_t limit = count_live(s) > 1 ? ep->failover_ns : ep->timeout_ns;
+		int err;
 
-		if (p->fd < 0 || p->acked == p->taken || now - p->moved_ns < limit)
+		if (p->fd < 0 || p->acked == p->taken)
 			continue;
 		/* The kernel's clock begins at the last answer, ours at the oldest question. */
-		if (hk_tcp_silence_ns(p->fd) < limit - limit / 8)
+		err = hk_tcp_judge(p->fd,
+				   now - p->moved_ns < limit ? INT64_MAX : limit - limit / 8);
+		if (!err)
 			continue;
-		rc = path_lost(s, i, ETIMEDOUT);
-		if (!rc && i)
+		rc = path_lost(s, i, err);
+		if (!rc && i && err == ETIMEDOUT)
 			tell_siblings(s, p->route);
 	}
 	return rc;
