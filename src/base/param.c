@@ -65,7 +65,7 @@ static const struct {
 	[HK_PARAM_IB_RETRY_CNT] =
 		{"HOCKET_IB_RETRY_CNT", 6, 0, 6,
 		 "how often an RDMA packet is sent again before its rail counts as dead"},
-	[HK_PARAM_IB_RAILS] = {"HOCKET_IB_RAILS", 2, 1, 8, "most RDMA ports that a rank uses"},
+	[HK_PARAM_IB_RAILS] = {"HOCKET_IB_RAILS", 2, 1, 4, "most RDMA ports that a rank uses"},
 	[HK_PARAM_IB_QPS] = {"HOCKET_IB_QPS", 1, 1, 8, "RDMA queue pairs per peer and rail"},
 	[HK_PARAM_IB_IMMEDIATE] =
 		{"HOCKET_IB_IMMEDIATE", 1, 0, 1,
