@@ -17,7 +17,7 @@
 
 #include "compare_calls.h"
 #include "compare_report.h"
-#include "launch.h"
+#include "numbers.h"
 #include "perf_options.h"
 #include "verify.h"
 
@@ -28,16 +28,20 @@
 
 struct options {
 	size_t min_bytes, max_bytes;
-	double factor;
+	double factor, target;
 	int rounds;
 	bool registered, memory_only;
 	const char *json, *csv;
 	const struct hk_perf_collective *coll;
 };
 
+struct place {
+	int rank, nprocs;
+};
+
 struct bench {
 	struct options o;
-	struct hk_launch launch;
+	struct place launch;
 	hocketComm_t comm;
 	float *send, *recv;
 	struct hk_perf_shape shape;
@@ -53,6 +57,8 @@ static const char help[] =
 	"  -e SIZE   largest size (default 64M)\n"
 	"  -f X      sizes grow by this factor (default 2)\n"
 	"  -R N      rounds, each a block of both (default 15, at most 99)\n"
+	"  -T X      the ratio to reach at every size (default: this project's targets for one "
+	"host)\n"
 	"  -r        register the buffers with Hocket\n"
 	"  -M        no comparison: only run a few calls and print the memory per communicator\n"
 	"  -J FILE   also write the results there as JSON\n"
@@ -70,17 +76,19 @@ static int parse(int argc, char **argv, struct options *o)
 			      .rounds = 15,
 			      .coll = hk_perf_find("all_reduce")};
 	opterr = 0;
-	while ((flag = getopt(argc, argv, "C:b:e:f:R:rMJ:V:h")) != -1) {
+	while ((flag = getopt(argc, argv, "C:b:e:f:R:T:rMJ:V:h")) != -1) {
 		if (flag == 'C')
 			o->coll = hk_perf_find(optarg);
 		else if (flag == 'b')
-			bad |= hk_perf_parse_size(optarg, &o->min_bytes);
+			bad |= hk_bench_parse_size(optarg, &o->min_bytes);
 		else if (flag == 'e')
-			bad |= hk_perf_parse_size(optarg, &o->max_bytes);
+			bad |= hk_bench_parse_size(optarg, &o->max_bytes);
 		else if (flag == 'f')
 			o->factor = strtod(optarg, NULL);
 		else if (flag == 'R')
 			o->rounds = (int)strtol(optarg, NULL, 10);
+		else if (flag == 'T')
+			o->target = strtod(optarg, NULL);
 		else if (flag == 'r')
 			o->registered = true;
 		else if (flag == 'M')
@@ -261,8 +269,11 @@ static void open_bench(struct bench *b, void *handles[2])
 	size_t bytes = (b->o.max_bytes + 4095) / 4096 * 4096;
 	hocketUniqueId id = {{0}};
 
-	if (hk_mpi_open(&b->mpi, b->launch.nprocs) || hk_launch_share_id(&b->launch, &id))
+	if (hk_mpi_open(&b->mpi, b->launch.nprocs))
 		MPI_Abort(MPI_COMM_WORLD, 2);
+	if (b->launch.rank == 0)
+		must(b, hocketGetUniqueId(&id), "hocketGetUniqueId");
+	MPI_Bcast(&id, sizeof(id), MPI_BYTE, 0, MPI_COMM_WORLD);
 	must(b, hocketCommInitRank(&b->comm, b->launch.nprocs, id, b->launch.rank),
 	     "hocketCommInitRank");
 	if (b->o.registered) {
@@ -303,7 +314,8 @@ static void close_bench(struct bench *b, void *handles[2])
 static int run(struct bench *b)
 {
 	struct hk_compare_setting setting = {b->o.coll,	       b->o.json,   b->o.csv,
-					     b->launch.nprocs, b->o.rounds, b->o.registered};
+					     b->launch.nprocs, b->o.rounds, b->o.registered,
+					     b->o.target};
 	struct hk_compare_report report = {.nranks = b->launch.nprocs};
 	bool root = b->launch.rank == 0;
 	size_t memory, wrong = 0;
@@ -338,13 +350,15 @@ int main(int argc, char **argv)
 	void *handles[2] = {NULL, NULL};
 	int status = 2;
 
-	if (hk_launch_open(&argc, &argv, &b.launch))
-		return 2;
-	if (b.launch.how != HK_LAUNCH_MPI) {
-		fprintf(stderr, "compare_mpi runs under mpirun: mpirun -n 2 %s\n", argv[0]);
-		return 2;
-	}
-	if (parse(argc, argv, &b.o)) {
+	MPI_Init(&argc, &argv);
+	MPI_Comm_rank(MPI_COMM_WORLD, &b.launch.rank);
+	MPI_Comm_size(MPI_COMM_WORLD, &b.launch.nprocs);
+	if (b.launch.nprocs < 2) {
+		fprintf(stderr,
+			"compare_mpi runs under the mpirun of the MPI that it was built with: "
+			"mpirun -n 2 %s\n",
+			argv[0]);
+	} else if (parse(argc, argv, &b.o)) {
 		if (b.launch.rank == 0)
 			fprintf(stderr, help, argv[0]);
 	} else {
@@ -352,6 +366,6 @@ int main(int argc, char **argv)
 		status = run(&b);
 		close_bench(&b, handles);
 	}
-	hk_launch_close(&b.launch);
+	MPI_Finalize();
 	return status;
 }

@@ -27,6 +27,7 @@ struct hk_compare_report {
 	int nranks;
 	size_t rows, met, near, missed, wrong;
 	const char *mpi_name; /* "Open MPI" */
+	double target; /* the ratio to reach at every size; 0: by the table in compare_report.c */
 	const struct hk_perf_collective *coll;
 	double log_ratios; /* sum over rows */
 };
@@ -36,6 +37,7 @@ struct hk_compare_setting {
 	const char *json, *csv; /* paths or NULL */
 	int nranks, rounds;
 	bool registered;
+	double target; /* as in the report */
 };
 
 /* 0; or -1 if a file cannot be written. */

@@ -107,7 +107,7 @@ int hk_perf_main(int argc, char **argv, const struct hk_perf_collective *coll)
 	enum hk_perf_parse parsed;
 	int status;
 
-	if (hk_launch_open(&argc, &argv, &launch))
+	if (hk_launch_open(&launch))
 		return 2;
 	parsed = hk_perf_parse(argc, argv, launch.rank == 0, &options);
 	if (parsed == HK_PERF_RUN)

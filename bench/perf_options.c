@@ -6,9 +6,7 @@
  */
 #include "perf_options.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,7 +14,8 @@
 #include <string.h>
 
 #include "element.h"
-#include "launch_variables.h"
+#include "numbers.h"
+#include "variables.h"
 #include "verify.h"
 
 static const char help[] =
@@ -75,48 +74,11 @@ static const struct option flags[] = {
 	{NULL, 0, NULL, 0},
 };
 
-int hk_perf_parse_size(const char *text, size_t *bytes)
-{
-	static const char suffixes[] = "KMG";
-	const char *suffix;
-	double scale = 1, v;
-	char *end;
-
-	errno = 0;
-	v = strtod(text, &end);
-	if (end == text || errno)
-		return -1;
-	suffix = *end ? strchr(suffixes, *end & ~0x20) : NULL;
-	if (suffix) {
-		scale = ldexp(1, 10 * (int)(suffix - suffixes + 1));
-		end++;
-		if (*end == 'B' || *end == 'b')
-			end++;
-	}
-	if (*end || !(v >= 0) || v * scale > 1e15)
-		return -1;
-	*bytes = (size_t)(v * scale);
-	return 0;
-}
-
-static int parse_int(const char *text, int min, int max, int *out)
-{
-	char *end;
-	long v;
-
-	errno = 0;
-	v = strtol(text, &end, 10);
-	if (errno || end == text || *end || v < min || v > max)
-		return -1;
-	*out = (int)v;
-	return 0;
-}
-
 static int parse_bool(const char *text, bool *out)
 {
 	int v;
 
-	if (parse_int(text, 0, 1, &v))
+	if (hk_bench_parse_int(text, 0, 1, &v))
 		return -1;
 	*out = v;
 	return 0;
@@ -139,14 +101,6 @@ static int parse_type(const char *text, int *type)
 	return *type < 0 && strcmp(text, "all") ? -1 : 0;
 }
 
-static int parse_factor(const char *text, double *factor)
-{
-	char *end;
-
-	*factor = strtod(text, &end);
-	return end == text || *end || !(*factor > 1) || *factor > 1e9 ? -1 : 0;
-}
-
 /* 0; or -1 if the value makes no sense. */
 static int set(struct hk_perf_options *o, int flag, const char *text)
 {
@@ -154,21 +108,21 @@ static int set(struct hk_perf_options *o, int flag, const char *text)
 
 	switch (flag) {
 	case 'b':
-		return hk_perf_parse_size(text, &o->min_bytes);
+		return hk_bench_parse_size(text, &o->min_bytes);
 	case 'e':
-		return hk_perf_parse_size(text, &o->max_bytes);
+		return hk_bench_parse_size(text, &o->max_bytes);
 	case 'f':
-		return parse_factor(text, &o->step_factor);
+		return hk_bench_parse_factor(text, &o->step_factor);
 	case 'i':
-		return hk_perf_parse_size(text, &o->step_bytes);
+		return hk_bench_parse_size(text, &o->step_bytes);
 	case 'n':
-		return parse_int(text, 0, INT32_MAX, &o->iters);
+		return hk_bench_parse_int(text, 0, INT32_MAX, &o->iters);
 	case 'w':
-		return parse_int(text, 0, INT32_MAX, &o->warmup);
+		return hk_bench_parse_int(text, 0, INT32_MAX, &o->warmup);
 	case 'm':
-		return parse_int(text, 1, 1 << 20, &o->agg_iters);
+		return hk_bench_parse_int(text, 1, 1 << 20, &o->agg_iters);
 	case 'c':
-		return parse_int(text, 0, INT32_MAX, &o->check);
+		return hk_bench_parse_int(text, 0, INT32_MAX, &o->check);
 	case 'o':
 		return parse_op(text, &o->op);
 	case 'd':
@@ -176,13 +130,13 @@ static int set(struct hk_perf_options *o, int flag, const char *text)
 	case 'z':
 		return parse_bool(text, &o->blocking);
 	case 't':
-		return parse_int(text, 1, 4096, &o->threads);
+		return hk_bench_parse_int(text, 1, 4096, &o->threads);
 	case 'p':
 		return parse_bool(text, &o->parallel_init);
 	case 'r':
-		return parse_int(text, 0, INT32_MAX, &o->root);
+		return hk_bench_parse_int(text, 0, INT32_MAX, &o->root);
 	case 'a':
-		if (parse_int(text, 0, 3, &average))
+		if (hk_bench_parse_int(text, 0, 3, &average))
 			return -1;
 		o->average = (enum hk_perf_average)average;
 		return 0;

@@ -21,9 +21,6 @@ struct hk_perf_options {
 	const char *json;
 };
 
-/* A size with suffix K, M or G (powers of 1024). 0 or -1. */
-int hk_perf_parse_size(const char *text, size_t *bytes);
-
 enum hk_perf_parse { HK_PERF_RUN, HK_PERF_HELP, HK_PERF_BAD };
 /* Reads argv into o. Only if `loud` does it print: the help, or the complaint. */
 enum hk_perf_parse hk_perf_parse(int argc, char **argv, bool loud, struct hk_perf_options *o);

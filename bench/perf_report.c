@@ -19,7 +19,7 @@ static void print_header(const struct hk_perf_options *o, const struct hk_launch
 
 	printf("# Hocket %s, %s: %d rank%s = %d process%s (%s) x %d thread%s\n", version, name,
 	       nranks, nranks == 1 ? "" : "s", l->nprocs, l->nprocs == 1 ? "" : "es",
-	       hk_launch_name(l->how), o->threads, o->threads == 1 ? "" : "s");
+	       hocketLaunchName(l->handle), o->threads, o->threads == 1 ? "" : "s");
 	if (nranks == 1)
 		printf("# 1 rank: nothing is communicated; use hocket run -n N, or -t N\n");
 	printf("# minBytes %zu maxBytes %zu step: ", o->min_bytes, o->max_bytes);
@@ -67,7 +67,7 @@ int hk_perf_report_open(struct hk_perf_report *report, const struct hk_perf_coll
 			"\"blocking\": %d, \"registered\": %d, \"agg_iters\": %d, "
 			"\"time\": \"%s over ranks\",\n \"results\": [",
 			version, coll->name, l->nprocs * o->threads, l->nprocs, o->threads,
-			hk_launch_name(l->how), o->blocking, o->registered, o->agg_iters,
+			hocketLaunchName(l->handle), o->blocking, o->registered, o->agg_iters,
 			averages[o->average]);
 	}
 	print_header(o, l, version, coll->name);

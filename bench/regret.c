@@ -16,7 +16,7 @@
 #include <hocket/hocket.h>
 
 #include "launch.h"
-#include "perf_options.h"
+#include "numbers.h"
 
 #define MOST_CANDIDATES 24
 #define MOST_ROUNDS	51
@@ -126,9 +126,9 @@ static int parse(int argc, char **argv, struct bench *b)
 		if (flag == 'c')
 			b->collective = optarg;
 		else if (flag == 'b')
-			bad |= hk_perf_parse_size(optarg, &b->min_bytes);
+			bad |= hk_bench_parse_size(optarg, &b->min_bytes);
 		else if (flag == 'e')
-			bad |= hk_perf_parse_size(optarg, &b->max_bytes);
+			bad |= hk_bench_parse_size(optarg, &b->max_bytes);
 		else if (flag == 'f')
 			b->factor = strtod(optarg, NULL);
 		else if (flag == 'R')
@@ -396,7 +396,7 @@ int main(int argc, char **argv)
 	struct bench b = {.min_bytes = 8, .max_bytes = 64u << 20, .factor = 2, .rounds = 9};
 	int status, parsed;
 
-	if (hk_launch_open(&argc, &argv, &b.launch))
+	if (hk_launch_open(&b.launch))
 		return 2;
 	parsed = parse(argc, argv, &b);
 	if (parsed && b.launch.rank == 0)

@@ -13,7 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <hocket/launch.h>
 #include <hocket/schedule.h>
+
+static void check_launch(hocketResult_t result)
+{
+	if (result == hocketSuccess)
+		return;
+	fprintf(stderr, "%s\n", hocketLaunchGetLastError());
+	exit(1);
+}
 
 static void check(hocketResult_t result)
 {
@@ -55,22 +64,19 @@ static hocketSchedule_t chain_all_reduce(int n)
 
 int main(void)
 {
-	const char *rank_text = getenv("HOCKET_RANK"), *id_text = getenv("HOCKET_ID");
-	const char *nranks_text = getenv("HOCKET_NRANKS");
 	int rank, nranks, slots = 0;
 	hocketSchedule_t schedule;
 	float in[1000], out[1000];
+	hocketLaunch_t launch;
 	hocketUniqueId id;
 	hocketComm_t comm;
 
-	if (!rank_text || !nranks_text || !id_text || atoi(nranks_text) < 2) {
+	check_launch(hocketLaunchOpen(&launch, &rank, &nranks));
+	if (nranks < 2) {
 		fprintf(stderr, "usage: hocket run -n 4 ./new_all_reduce   (2 ranks or more)\n");
 		return 2;
 	}
-	rank = atoi(rank_text);
-	nranks = atoi(nranks_text);
-	for (int i = 0; i < HOCKET_UNIQUE_ID_BYTES; i++)
-		sscanf(id_text + 2 * i, "%2hhx", (unsigned char *)&id.internal[i]);
+	check_launch(hocketLaunchShareId(launch, &id));
 
 	schedule = chain_all_reduce(nranks);
 	check(hocketScheduleProve(schedule, 0, &slots));
@@ -87,5 +93,6 @@ int main(void)
 	}
 	check(hocketScheduleDestroy(schedule));
 	check(hocketCommDestroy(comm));
+	check_launch(hocketLaunchClose(launch));
 	return 0;
 }

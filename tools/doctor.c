@@ -17,8 +17,8 @@
 #include "command.h"
 #include "devices.h"
 #include "kernels.h"
-#include "launch_variables.h"
 #include "param.h"
+#include "variables.h"
 
 static void print_version(void)
 {
@@ -27,9 +27,9 @@ static void print_version(void)
 	hocketGetVersion(&code);
 	printf("library\n  version             %d.%d.%d\n", code / 10000, code / 100 % 100,
 	       code % 100);
-	printf("  built with          verbs: %s, cuda: %s, mpi (benchmarks): %s\n",
+	printf("  built with          verbs: %s, cuda: %s, mpi (launch): %s, pmix (launch): %s\n",
 	       HOCKET_WITH_VERBS ? "yes" : "no", HOCKET_WITH_CUDA ? "yes" : "no",
-	       HOCKET_WITH_MPI ? "yes" : "no");
+	       HOCKET_WITH_MPI ? "yes" : "no", HOCKET_WITH_PMIX ? "yes" : "no");
 	printf("  kernels             %s\n", hk_kernels()->name);
 }
 

@@ -8,75 +8,53 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { RANK, NRANKS, ID, WORLD_RANK, WORLD_SIZE, LOCAL_RANK, NVARS };
+/* Variables of a job around this one that would mislead a rank. */
+static const char *const stale[] = {"HOCKET_ID_FILE=", "HOCKET_ID_ADDR=", "HOCKET_LAUNCH="};
 
-static const char *const names[NVARS] = {
-	[RANK] = "HOCKET_RANK=", [NRANKS] = "HOCKET_NRANKS=",  [ID] = "HOCKET_ID=",
-	[WORLD_RANK] = "RANK=",	 [WORLD_SIZE] = "WORLD_SIZE=", [LOCAL_RANK] = "LOCAL_RANK=",
-};
+static const char *const names[] = {"HOCKET_RANK=", "HOCKET_NRANKS=",	 "RANK=",     "WORLD_SIZE=",
+				    "LOCAL_RANK=",  "LOCAL_WORLD_SIZE=", "HOCKET_ID="};
 
-struct environment {
-	char **vars; /* ended by NULL */
-	char own[NVARS][32 + 2 * HOCKET_UNIQUE_ID_BYTES];
-};
+enum { NNAMES = sizeof(names) / sizeof(names[0]), NSTALE = sizeof(stale) / sizeof(stale[0]) };
 
-static bool is_ours(const char *var)
+static bool starts_with_any(const char *var, const char *const *list, int n)
 {
-	for (int i = 0; i < NVARS; i++)
-		if (!strncmp(var, names[i], strlen(names[i])))
+	for (int i = 0; i < n; i++)
+		if (!strncmp(var, list[i], strlen(list[i])))
 			return true;
-	return !strncmp(var, "HOCKET_ID_FILE=", 15);
+	return false;
 }
 
-static void write_own(const struct hk_spawn *s, int rank, struct environment *env)
+char **hk_spawn_variables(const struct hk_place *place)
 {
-	int values[NVARS] = {[RANK] = rank,
-			     [NRANKS] = s->nranks,
-			     [WORLD_RANK] = rank,
-			     [WORLD_SIZE] = s->nranks,
-			     [LOCAL_RANK] = rank};
+	const int values[] = {place->rank,   place->nranks, place->rank,
+			      place->nranks, place->local,  place->nlocal};
+	size_t inherited = 0, n = 0, text = NNAMES * 40 + strlen(place->id) + 1;
+	char **vars, *own;
 
-	for (int i = 0; i < NVARS; i++) {
-		char *text = env->own[i];
-
-		if (i != ID) {
-			snprintf(text, sizeof(env->own[i]), "%s%d", names[i], values[i]);
-			continue;
-		}
-		text += sprintf(text, "%s", names[i]);
-		for (int b = 0; b < HOCKET_UNIQUE_ID_BYTES; b++)
-			text += sprintf(text, "%02x", (unsigned char)s->id->internal[b]);
-	}
-}
-
-static struct environment *make_environment(const struct hk_spawn *s, int rank)
-{
-	struct environment *env = malloc(sizeof(*env));
-	size_t inherited = 0, n = 0;
-
-	if (!env)
-		return NULL;
 	while (environ[inherited])
 		inherited++;
-	env->vars = calloc(inherited + NVARS + 1, sizeof(char *));
-	if (!env->vars) {
-		free(env);
+	vars = malloc((inherited + NNAMES + 1) * sizeof(char *) + text);
+	if (!vars)
 		return NULL;
-	}
 	for (size_t i = 0; i < inherited; i++)
-		if (!is_ours(environ[i]))
-			env->vars[n++] = environ[i];
-	write_own(s, rank, env);
-	for (int i = 0; i < NVARS; i++)
-		env->vars[n++] = env->own[i];
-	return env;
+		if (!starts_with_any(environ[i], names, NNAMES) &&
+		    !starts_with_any(environ[i], stale, NSTALE))
+			vars[n++] = environ[i];
+	own = (char *)(vars + inherited + NNAMES + 1);
+	for (int i = 0; i < NNAMES; i++) {
+		vars[n++] = own;
+		own += (i < NNAMES - 1 ? sprintf(own, "%s%d", names[i], values[i])
+				       : sprintf(own, "%s%s", names[i], place->id)) +
+		       1;
+	}
+	vars[n] = NULL;
+	return vars;
 }
 
 static void say(const char *text)
@@ -85,7 +63,15 @@ static void say(const char *text)
 		return;
 }
 
-static void become(const struct hk_spawn *s, int rank, pid_t parent, char **vars)
+static void take_over(int fd, int as)
+{
+	if (fd == as)
+		fcntl(fd, F_SETFD, 0);
+	else if (fd >= 0)
+		dup2(fd, as);
+}
+
+static void become(const struct hk_spawn *s, pid_t parent)
 {
 	sigset_t none;
 	int null;
@@ -95,17 +81,17 @@ static void become(const struct hk_spawn *s, int rank, pid_t parent, char **vars
 	if (getppid() != parent)
 		_exit(1);
 	setpgid(0, 0);
-	null = open("/dev/null", O_RDONLY);
-	if (null >= 0)
-		dup2(null, STDIN_FILENO);
-	if (null > STDIN_FILENO)
-		close(null);
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	take_over(s->in >= 0 ? s->in : null, STDIN_FILENO);
+	take_over(s->out, STDOUT_FILENO);
+	take_over(s->err, STDERR_FILENO);
 	if (s->cores)
-		sched_setaffinity(0, sizeof(cpu_set_t), &s->cores[rank]);
+		sched_setaffinity(0, sizeof(cpu_set_t), s->cores);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execvpe(s->program[0], s->program, vars);
-	if (rank == 0) {
+	signal(SIGPIPE, SIG_DFL);
+	execvpe(s->program[0], s->program, s->variables);
+	if (s->complains) {
 		say("hocket run: cannot execute ");
 		say(s->program[0]);
 		say(errno == ENOENT ? ": there is no such program\n" : "\n");
@@ -113,22 +99,14 @@ static void become(const struct hk_spawn *s, int rank, pid_t parent, char **vars
 	_exit(127);
 }
 
-pid_t hk_spawn_rank(const struct hk_spawn *s, int rank)
+pid_t hk_spawn(const struct hk_spawn *s)
 {
-	struct environment *env = make_environment(s, rank);
-	pid_t parent = getpid(), pid;
+	pid_t parent = getpid(), pid = fork();
 
-	if (!env) {
-		errno = ENOMEM;
-		return -1;
-	}
-	pid = fork();
 	if (pid == 0)
-		become(s, rank, parent, env->vars);
+		become(s, parent);
 	/* Also here, so that the group exists before this process signals it. */
 	if (pid > 0)
 		setpgid(pid, pid);
-	free(env->vars);
-	free(env);
 	return pid;
 }

@@ -119,6 +119,9 @@ typedef struct {
 	/* Algorithms to use wherever they fit, comma-separated; NULL: HOCKET_ALGO. Read when the
 	 * communicator is made; equal on all ranks. */
 	const char *algorithms;
+	/* Transports allowed, comma-separated, in order of preference; NULL: HOCKET_TRANSPORTS.
+	 * Read when the communicator is made; equal on all ranks. */
+	const char *transports;
 } hocketConfig_t;
 #define HOCKET_CONFIG_MAGIC 0x686f636bu
 #define HOCKET_CONFIG_INITIALIZER                                                                  \
@@ -126,7 +129,7 @@ typedef struct {
 		sizeof(hocketConfig_t), HOCKET_CONFIG_MAGIC, HOCKET_VERSION_CODE,                  \
 			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, \
 			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, \
-			NULL                                                                       \
+			NULL, NULL                                                                 \
 	}
 
 /* --- library --- */

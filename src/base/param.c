@@ -38,6 +38,14 @@ static const struct {
 	[HK_PARAM_CMA] = {"HOCKET_CMA", 1, 0, 2,
 			  "read other ranks' ordinary memory on the same host: 0 no, 1 yes, 2 in "
 			  "the same process too by system calls, to try them"},
+	[HK_PARAM_TCP_SOCKETS] = {"HOCKET_TCP_SOCKETS", 1, 1, 8,
+				  "sockets that a tcp connection uses on each interface"},
+	[HK_PARAM_TCP_FAILOVER_MS] =
+		{"HOCKET_TCP_FAILOVER_MS", 600, 100, 86400000,
+		 "milliseconds without an answer after which a tcp socket's data go over others"},
+	[HK_PARAM_TCP_TIMEOUT_MS] =
+		{"HOCKET_TCP_TIMEOUT_MS", 15000, 1000, 86400000,
+		 "milliseconds without an answer after which a tcp connection is an error"},
 	[HK_PARAM_CPU] = {"HOCKET_CPU", 2, 0, 2,
 			  "best kernel set allowed: 0 portable, 1 AVX2, 2 AVX-512"},
 	[HK_PARAM_IB_GID_INDEX] =
@@ -59,6 +67,13 @@ static const struct {
 		 "how often an RDMA packet is sent again before its rail counts as dead"},
 	[HK_PARAM_IB_RAILS] = {"HOCKET_IB_RAILS", 2, 1, 8, "most RDMA ports that a rank uses"},
 	[HK_PARAM_IB_QPS] = {"HOCKET_IB_QPS", 1, 1, 8, "RDMA queue pairs per peer and rail"},
+	[HK_PARAM_IB_IMMEDIATE] =
+		{"HOCKET_IB_IMMEDIATE", 1, 0, 1,
+		 "announce messages by immediates; 0: by messages of their own, as "
+		 "with iWARP, to try that"},
+	[HK_PARAM_IB_REG_BYTES] =
+		{"HOCKET_IB_REG_BYTES", 1 << 30, 0, INT64_MAX / 2,
+		 "most bytes of buffers kept registered with RDMA devices; 0: all are copied"},
 	[HK_PARAM_IB_MTU] = {"HOCKET_IB_MTU", 0, 0, 4096,
 			     "largest RDMA packet: 256, 512, 1024, 2048, 4096; 0: as the ports"},
 };
@@ -85,7 +100,8 @@ static const struct {
 				 "transports allowed, comma-separated, best first: shm,tcp"},
 	[HK_PARAM_IFNAME] =
 		{"HOCKET_IFNAME",
-		 "network interface for start-up and tcp; the start of its name suffices"},
+		 "network interfaces for start-up and tcp: starts of names, comma-separated; ^NAME "
+		 "excludes, =NAME is the whole name"},
 	[HK_PARAM_HOST_ID] =
 		{"HOCKET_HOST_ID",
 		 "ranks with different texts act as on different hosts (to try network paths)"},

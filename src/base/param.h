@@ -22,22 +22,27 @@ enum hk_param {
 	HK_PARAM_OFFER_BYTES, /* messages from this size on may be put where they are wanted */
 	HK_PARAM_CMA, /* whether ranks of a host read each other's memory: 0, 1, 2 (param.c) */
 	HK_PARAM_CPU, /* highest kernel set allowed: 0 portable, 1 AVX2, 2 AVX-512 */
-	HK_PARAM_IB_GID_INDEX, /* index in a port's table of GIDs, -1: chosen */
-	HK_PARAM_IB_TC,	       /* traffic class of RDMA packets */
-	HK_PARAM_IB_SL,	       /* service level of RDMA packets */
-	HK_PARAM_IB_PKEY,      /* value of the partition key, 0: the first of the port's table */
-	HK_PARAM_IB_TIMEOUT,   /* exponent: 4.096 us * 2^timeout until a packet is sent again */
-	HK_PARAM_IB_RETRY_CNT, /* how often it is sent again */
-	HK_PARAM_IB_RAILS,     /* most ports used per rank */
-	HK_PARAM_IB_QPS,       /* queue pairs per peer and rail */
-	HK_PARAM_IB_MTU,       /* largest packet, 0: as the port's */
+	HK_PARAM_IB_GID_INDEX,	  /* index in a port's table of GIDs, -1: chosen */
+	HK_PARAM_IB_TC,		  /* traffic class of RDMA packets */
+	HK_PARAM_IB_SL,		  /* service level of RDMA packets */
+	HK_PARAM_IB_PKEY,	  /* value of the partition key, 0: the first of the port's table */
+	HK_PARAM_IB_TIMEOUT,	  /* exponent: 4.096 us * 2^timeout until a packet is sent again */
+	HK_PARAM_IB_RETRY_CNT,	  /* how often it is sent again */
+	HK_PARAM_IB_RAILS,	  /* most ports used per rank */
+	HK_PARAM_IB_QPS,	  /* queue pairs per peer and rail */
+	HK_PARAM_IB_IMMEDIATE,	  /* whether messages are announced by immediates */
+	HK_PARAM_IB_REG_BYTES,	  /* most user memory registered per endpoint */
+	HK_PARAM_IB_MTU,	  /* largest packet, 0: as the port's */
+	HK_PARAM_TCP_SOCKETS,	  /* sockets per connection and interface */
+	HK_PARAM_TCP_FAILOVER_MS, /* a silent socket is given up after this long if others live */
+	HK_PARAM_TCP_TIMEOUT_MS,  /* and the last one after this long */
 	HK_NPARAMS_INT,
 };
 
 enum hk_param_str {
 	HK_PARAM_ALGO,	     /* force an algorithm by name, for experiments */
 	HK_PARAM_TRANSPORTS, /* comma-separated transports allowed, in order of preference */
-	HK_PARAM_IFNAME,     /* interface name prefix for bootstrap addresses */
+	HK_PARAM_IFNAME,     /* interfaces for bootstrap addresses and tcp: a list (boot_links.c) */
 	HK_PARAM_HOST_ID,    /* splits a host: processes share memory only if it is equal */
 	HK_PARAM_SWITCHES,   /* addresses of switches that reduce, comma-separated */
 	HK_PARAM_SWITCH_KEY, /* file with the secret that switches and ranks 0 share */

@@ -31,8 +31,8 @@ enum stage { REST, CONNECTING, ASKED };
 
 /* One address. */
 struct attempt {
-	struct sockaddr_storage sa;
-	socklen_t salen;
+	struct sockaddr_storage sa, from;
+	socklen_t salen, fromlen; /* fromlen 0: from wherever the system takes */
 	int fd;
 	enum stage stage;
 	int64_t at; /* REST: try again then; else give up then */
@@ -46,7 +46,7 @@ struct attempt {
 
 struct race {
 	const struct hk_call *call;
-	struct attempt tries[HK_BOOT_ADDRS];
+	struct attempt tries[HK_CONTACT_ADDRS];
 	unsigned n;
 	int local; /* errno of a socket that could not even be made; 0: none */
 };
@@ -84,6 +84,17 @@ static void ask(struct race *race, struct attempt *a)
 	a->at = hk_now_ns() + HK_BOOT_HANDSHAKE_NS;
 }
 
+/* Ties the socket to the route's interface, as far as we may: the source address at least. */
+static int tie(const struct race *race, const struct attempt *a)
+{
+	const struct hk_route *via = race->call->via;
+
+	if (!a->fromlen)
+		return 0;
+	setsockopt(a->fd, SOL_SOCKET, SO_BINDTODEVICE, via->ifname, (socklen_t)strlen(via->ifname));
+	return bind(a->fd, (const struct sockaddr *)&a->from, a->fromlen);
+}
+
 static void start(struct race *race, struct attempt *a)
 {
 	a->fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -96,7 +107,9 @@ static void start(struct race *race, struct attempt *a)
 		return;
 	}
 	hk_net_nodelay(a->fd);
-	if (!connect(a->fd, (struct sockaddr *)&a->sa, a->salen)) {
+	if (tie(race, a)) {
+		rest(a, -errno);
+	} else if (!connect(a->fd, (struct sockaddr *)&a->sa, a->salen)) {
 		ask(race, a);
 	} else if (errno == EINPROGRESS) {
 		a->stage = CONNECTING;
@@ -161,7 +174,7 @@ static int64_t tend(struct race *race)
 /* Waits for something and handles it; the winner, if there is one now. */
 static struct attempt *step(struct race *race, int *err)
 {
-	struct pollfd p[HK_BOOT_ADDRS + 1];
+	struct pollfd p[HK_CONTACT_ADDRS + 2];
 	int64_t next = tend(race);
 
 	for (unsigned i = 0; i < race->n; i++)
@@ -169,10 +182,12 @@ static struct attempt *step(struct race *race, int *err)
 				       .events = race->tries[i].stage == CONNECTING ? POLLOUT
 										    : POLLIN};
 	p[race->n] = (struct pollfd){.fd = race->call->failfd, .events = POLLIN};
-	if (poll(p, race->n + 1, hk_net_poll_ms(next)) <= 0)
+	p[race->n + 1] = (struct pollfd){.fd = race->call->stopfd > 0 ? race->call->stopfd : -1,
+					 .events = POLLIN};
+	if (poll(p, race->n + 2, hk_net_poll_ms(next)) <= 0)
 		return NULL;
-	if (p[race->n].revents) {
-		*err = -HK_EPEER;
+	if (p[race->n].revents || p[race->n + 1].revents) {
+		*err = p[race->n].revents ? -HK_EPEER : -HK_EABORT;
 		return NULL;
 	}
 	for (unsigned i = 0; i < race->n; i++) {
@@ -188,6 +203,14 @@ static struct attempt *step(struct race *race, int *err)
 	return NULL;
 }
 
+/* hk_fail, or for calls that may well fail its quiet form. */
+typedef int say_fn(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static say_fn *sayer(const struct hk_call *call)
+{
+	return call->quiet ? hk_fail_quiet : hk_fail;
+}
+
 static int fail_race(const struct race *race, int code, const char *what)
 {
 	const struct hk_call *call = race->call;
@@ -195,12 +218,12 @@ static int fail_race(const struct race *race, int code, const char *what)
 	int last = race->tries[0].last;
 
 	if (!call->local)
-		hk_net_print(call->addr, HK_BOOT_ADDRS, where, sizeof(where));
+		hk_net_print(call->addr, HK_CONTACT_ADDRS, where, sizeof(where));
 	for (unsigned i = 0; i < race->n; i++)
 		if (race->tries[i].last == -HK_EAUTH)
 			last = -HK_EAUTH;
-	return hk_fail(code, "%s at %s %s (last: %s): %s", call->whom, where, what,
-		       last ? hk_code_name(last) : "silence", call->remedy);
+	return sayer(call)(code, "%s at %s %s (last: %s): %s", call->whom, where, what,
+			   last ? hk_code_name(last) : "silence", call->remedy);
 }
 
 /* Whether it is hopeless already. Else 0. */
@@ -229,7 +252,7 @@ static int judge(const struct race *race, int64_t began)
 		return fail_race(race, HK_EPEER,
 				 "no longer listens: it has ended or destroyed its communicator");
 	if (race->local)
-		return hk_fail(
+		return sayer(call)(
 			race->local,
 			"no socket for calling %s: %s; raise the limit of open files (ulimit "
 			"-n) if that is what ran out",
@@ -246,7 +269,7 @@ static void prepare(struct race *race, const struct hk_call *call)
 
 	memset(race, 0, sizeof(*race));
 	race->call = call;
-	for (unsigned i = 0; i < HK_BOOT_ADDRS; i++) {
+	for (unsigned i = 0; i < HK_CONTACT_ADDRS; i++) {
 		struct attempt *a = &race->tries[race->n];
 
 		if (call->local ? i > 0 : !call->addr[i].family)
@@ -255,6 +278,8 @@ static void prepare(struct race *race, const struct hk_call *call)
 			a->salen = hk_net_sockaddr_local(call->local, &a->sa);
 		else
 			a->salen = hk_net_sockaddr(&call->addr[i], &a->sa);
+		if (call->via && call->via->ifname[0])
+			a->fromlen = hk_net_sockaddr(&call->via->from[i], &a->from);
 		a->fd = -1;
 		a->at = now + race->n * STAGGER_NS;
 		a->pause = FIRST_PAUSE;
@@ -284,8 +309,8 @@ int hk_dial(const struct hk_call *call, struct hk_session *s)
 		won->fd = -1;
 		if (send(got.fd, proof, sizeof(proof), MSG_NOSIGNAL) != (ssize_t)sizeof(proof)) {
 			hk_net_close(&got.fd);
-			err = hk_fail(HK_EPEER, "%s broke off the handshake: %s", call->whom,
-				      call->remedy);
+			err = sayer(call)(HK_EPEER, "%s broke off the handshake: %s", call->whom,
+					  call->remedy);
 		} else {
 			*s = got;
 		}
@@ -304,22 +329,22 @@ int hk_dial_reply(const struct hk_call *call, struct hk_session *s, struct hk_re
 	if (err == -HK_EPEER)
 		return err;
 	if (err == -ETIMEDOUT)
-		return hk_fail(err, "%s answered the handshake and then nothing: %s", call->whom,
-			       call->remedy);
+		return sayer(call)(err, "%s answered the handshake and then nothing: %s",
+				   call->whom, call->remedy);
 	if (err == -HK_EWIRE || err == -HK_EAUTH)
-		return hk_fail(err,
-			       "%s sent bytes that make no sense: are all ranks of the same "
-			       "version of Hocket?",
-			       call->whom);
+		return sayer(call)(err,
+				   "%s sent bytes that make no sense: are all ranks of the same "
+				   "version of Hocket?",
+				   call->whom);
 	if (err)
-		return hk_fail(HK_EPEER, "%s closed the connection (%s): %s", call->whom,
-			       hk_code_name(err), call->remedy);
+		return sayer(call)(HK_EPEER, "%s closed the connection (%s): %s", call->whom,
+				   hk_code_name(err), call->remedy);
 	if (f->type == type)
 		return 0;
 	if (f->type == HK_FRAME_ERROR && !hk_boot_parse_refusal(f->payload, f->len, &refusal))
-		return hk_fail(refusal.code, "%s", refusal.text);
-	return hk_fail(HK_EWIRE,
-		       "%s answered with a frame of type %u where %u belongs: are all "
-		       "ranks of the same version of Hocket?",
-		       call->whom, f->type, type);
+		return sayer(call)(refusal.code, "%s", refusal.text);
+	return sayer(call)(HK_EWIRE,
+			   "%s answered with a frame of type %u where %u belongs: are all "
+			   "ranks of the same version of Hocket?",
+			   call->whom, f->type, type);
 }

@@ -37,7 +37,7 @@ void hk_door_init(struct hk_door *d, const struct hk_boot_key *key, uint32_t sel
 		  uint32_t purposes, unsigned most)
 {
 	*d = (struct hk_door){.key = key, .self = self, .purposes = purposes, .most = most};
-	d->local = HK_BOOT_ADDRS + 1;
+	d->local = HK_CONTACT_ADDRS + 1;
 }
 
 void hk_door_listen(struct hk_door *d, int fd, bool local)

@@ -56,32 +56,26 @@ static void get_bytes(const uint8_t **p, void *to, size_t bytes)
 	*p += bytes;
 }
 
-static uint8_t *put_addrs(uint8_t *p, const struct hk_boot_addr addr[HK_BOOT_ADDRS])
+static uint8_t *put_addr(uint8_t *p, const struct hk_boot_addr *addr)
 {
-	for (unsigned i = 0; i < HK_BOOT_ADDRS; i++) {
-		p = put(p, addr[i].family, 1);
-		p = put(p, addr[i].port, 2);
-		p = put_bytes(p, addr[i].ip, sizeof(addr[i].ip));
-	}
-	return p;
+	p = put(p, addr->family, 1);
+	p = put(p, addr->port, 2);
+	return put_bytes(p, addr->ip, sizeof(addr->ip));
 }
 
-/* At least one address, used ones first. */
-static int get_addrs(const uint8_t **p, struct hk_boot_addr addr[HK_BOOT_ADDRS])
+/* Of a list with used ones first: *ended is whether there was an unused one before. */
+static int get_addr(const uint8_t **p, struct hk_boot_addr *addr, bool *ended)
 {
-	bool ended = false;
-
-	for (unsigned i = 0; i < HK_BOOT_ADDRS; i++) {
-		addr[i].family = (uint8_t)get(p, 1);
-		addr[i].port = (uint16_t)get(p, 2);
-		get_bytes(p, addr[i].ip, sizeof(addr[i].ip));
-		if (addr[i].family != 0 && addr[i].family != 4 && addr[i].family != 6)
-			return -HK_EWIRE;
-		if ((addr[i].family != 0) != (addr[i].port != 0) || (addr[i].family && ended))
-			return -HK_EWIRE;
-		ended |= addr[i].family == 0;
-	}
-	return addr[0].family ? 0 : -HK_EWIRE;
+	*addr = (struct hk_boot_addr){0};
+	addr->family = (uint8_t)get(p, 1);
+	addr->port = (uint16_t)get(p, 2);
+	get_bytes(p, addr->ip, sizeof(addr->ip));
+	if (addr->family != 0 && addr->family != 4 && addr->family != 6)
+		return -HK_EWIRE;
+	if ((addr->family != 0) != (addr->port != 0) || (addr->family && *ended))
+		return -HK_EWIRE;
+	*ended |= addr->family == 0;
+	return 0;
 }
 
 void hk_boot_format_id(const struct hk_boot_id *id, uint8_t out[HK_ID_BYTES])
@@ -94,13 +88,15 @@ void hk_boot_format_id(const struct hk_boot_id *id, uint8_t out[HK_ID_BYTES])
 	p = put_bytes(p, id->secret, sizeof(id->secret));
 	p = put_bytes(p, id->token, sizeof(id->token));
 	p = put(p, count, 4);
-	put_addrs(p, id->addr);
+	for (unsigned i = 0; i < HK_BOOT_ADDRS; i++)
+		p = put_addr(p, &id->addr[i]);
 }
 
 int hk_boot_parse_id(const uint8_t *p, size_t n, struct hk_boot_id *id)
 {
 	struct hk_boot_id got;
 	uint64_t count, used = 0;
+	bool ended = false;
 
 	if (n != HK_ID_BYTES || memcmp(p, id_magic, sizeof(id_magic)))
 		return -EINVAL;
@@ -108,11 +104,12 @@ int hk_boot_parse_id(const uint8_t *p, size_t n, struct hk_boot_id *id)
 	get_bytes(&p, got.secret, sizeof(got.secret));
 	get_bytes(&p, got.token, sizeof(got.token));
 	count = get(&p, 4);
-	if (get_addrs(&p, got.addr))
-		return -EINVAL;
-	for (unsigned i = 0; i < HK_BOOT_ADDRS; i++)
+	for (unsigned i = 0; i < HK_BOOT_ADDRS; i++) {
+		if (get_addr(&p, &got.addr[i], &ended))
+			return -EINVAL;
 		used += got.addr[i].family != 0;
-	if (used != count)
+	}
+	if (!used || used != count)
 		return -EINVAL;
 	*id = got;
 	return 0;
@@ -180,19 +177,28 @@ int hk_boot_parse_head(const uint8_t *p, size_t n, uint32_t max, uint32_t *type,
 
 void hk_boot_format_contact(const struct hk_contact *c, uint8_t out[HK_CONTACT_BYTES])
 {
-	uint8_t *p = put_addrs(put(out, c->host, 8), c->addr);
+	uint8_t *p = put(out, c->host, 8);
 
+	for (unsigned i = 0; i < HK_CONTACT_ADDRS; i++)
+		p = put(put_addr(p, &c->addr[i]), c->addr[i].link, 1);
 	put_bytes(p, c->local, sizeof(c->local));
 }
 
 int hk_boot_parse_contact(const uint8_t *p, size_t n, struct hk_contact *c)
 {
 	struct hk_contact got;
+	bool ended = false;
 
 	if (n != HK_CONTACT_BYTES)
 		return -HK_EWIRE;
 	got.host = get(&p, 8);
-	if (get_addrs(&p, got.addr))
+	for (unsigned i = 0; i < HK_CONTACT_ADDRS; i++) {
+		if (get_addr(&p, &got.addr[i], &ended))
+			return -HK_EWIRE;
+		got.addr[i].link = (uint8_t)get(&p, 1);
+	}
+	/* At least one. */
+	if (!got.addr[0].family)
 		return -HK_EWIRE;
 	get_bytes(&p, got.local, sizeof(got.local));
 	*c = got;
@@ -320,7 +326,7 @@ int hk_boot_parse_notice(const uint8_t *p, size_t n, uint32_t nranks, struct hk_
 	got.kind = (uint32_t)get(&p, 4);
 	got.origin = (uint32_t)get(&p, 4);
 	got.code = (int32_t)(uint32_t)get(&p, 4);
-	if (got.kind < HK_NOTICE_DIED || got.kind > HK_NOTICE_GAVE_UP || got.origin >= nranks)
+	if (got.kind < HK_NOTICE_DIED || got.kind > HK_NOTICE_LOST || got.origin >= nranks)
 		return -HK_EWIRE;
 	if (got.code > 0 || got.code < -4095)
 		return -HK_EWIRE;

@@ -35,7 +35,7 @@ int hk_boot_unique_id(uint8_t bytes[HK_ID_BYTES])
 	memset(&id, 0, sizeof(id));
 	randombytes_buf(id.secret, sizeof(id.secret));
 	randombytes_buf(id.token, sizeof(id.token));
-	err = hk_net_listen(id.addr, fds, &count);
+	err = hk_net_listen(id.addr, HK_BOOT_ADDRS, fds, &count);
 	if (!err)
 		err = hk_root_start(&id, fds, count);
 	if (!err)

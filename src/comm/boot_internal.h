@@ -5,7 +5,8 @@
  *   boot_format.c   layouts of every byte that another process sends; the only code that reads them
  *   boot_auth.c     the handshake's proofs, and the seals of frames
  *   boot_id.c       the unique id
- *   boot_net.c      interfaces, listeners, addresses, waiting, threads
+ *   boot_links.c    interfaces, and the ways to a peer
+ *   boot_net.c      listeners, addresses, waiting, threads
  *   boot_frame.c    sealed frames on a non-blocking socket
  *   boot_door.c     the accepting half of the handshake, for many strangers at once
  *   boot_dial.c     the dialling half, over several addresses at once
@@ -43,7 +44,8 @@
 #include "bootstrap.h"
 #include "transport.h"
 
-#define HK_BOOT_ADDRS	   4	 /* addresses of a rank or of the root */
+#define HK_BOOT_ADDRS	   4	 /* addresses of a root */
+#define HK_CONTACT_ADDRS   8	 /* addresses of a rank */
 #define HK_BOOT_MAX_RANKS  65536 /* bounds what a joiner may claim */
 #define HK_BOOT_MAX_ROUNDS 16	 /* log2 of the above */
 #define HK_BOOT_MAX_ENTRY  65536 /* bytes per rank in an all-gather */
@@ -61,16 +63,17 @@ struct hk_boot_addr {
 	uint8_t family; /* 0: unused, 4, 6 */
 	uint16_t port;
 	uint8_t ip[16];
+	uint8_t link; /* of a rank: addresses of one interface have the same number */
 };
 #define HK_ADDR_SLOT 19
 
 /* Where a rank listens. */
 struct hk_contact {
 	uint64_t host;
-	struct hk_boot_addr addr[HK_BOOT_ADDRS];
+	struct hk_boot_addr addr[HK_CONTACT_ADDRS];
 	uint8_t local[HK_BOOT_LOCAL];
 };
-#define HK_CONTACT_BYTES (8 + HK_BOOT_ADDRS * HK_ADDR_SLOT + HK_BOOT_LOCAL)
+#define HK_CONTACT_BYTES (8 + HK_CONTACT_ADDRS * (HK_ADDR_SLOT + 1) + HK_BOOT_LOCAL)
 
 /* The ranks that one of several unique ids serves: first to first + count - 1. */
 struct hk_part {
@@ -124,7 +127,7 @@ enum hk_frame_type {
 #define HK_FRAME_HEAD	  8
 #define HK_FRAME_MAC	  16
 #define HK_FRAME_OVER	  (HK_FRAME_HEAD + HK_FRAME_MAC)
-#define HK_CONTROL_MAX	  2048 /* payload of any frame but data */
+#define HK_CONTROL_MAX	  4096 /* payload of any frame but data */
 #define HK_DATA_HEAD	  24
 #define HK_DATA_CHUNK	  16384 /* table bytes per data frame */
 #define HK_NOTICE_BYTES	  12
@@ -134,7 +137,7 @@ struct hk_data {
 	uint32_t op, bytes, round;
 	uint64_t offset;
 };
-enum hk_notice_kind { HK_NOTICE_DIED = 1, HK_NOTICE_GAVE_UP };
+enum hk_notice_kind { HK_NOTICE_DIED = 1, HK_NOTICE_GAVE_UP, HK_NOTICE_LOST };
 struct hk_notice {
 	uint32_t kind, origin;
 	int32_t code; /* negative; 0 for a death */
@@ -224,11 +227,40 @@ bool hk_auth_open(struct hk_seal *seal, const uint8_t *frame, uint32_t len);
 /* -EINVAL with a sentence when the bytes are no id. */
 int hk_id_read(const uint8_t bytes[HK_ID_BYTES], struct hk_boot_id *id);
 
+/* --- boot_links.c --- */
+
+#define HK_LINKS_MOST 32
+
+/* Usable addresses of the interfaces that HOCKET_IFNAME allows, best first, loopback last; without
+ * ports. */
+int hk_links_find(struct hk_boot_addr list[HK_LINKS_MOST], unsigned *count);
+
+/* A way to a peer, over one interface at either end. */
+struct hk_route {
+	char ifname[16]; /* here; "": whichever the system takes, and from is unused */
+	unsigned naddrs;
+	struct hk_boot_addr from[HK_CONTACT_ADDRS], to[HK_CONTACT_ADDRS];
+};
+#define HK_ROUTES 4
+struct hk_routes {
+	unsigned n;
+	struct hk_route list[HK_ROUTES];
+};
+/* The ways to a peer that share no interface; at least one. */
+void hk_links_routes(const struct hk_contact *self, const struct hk_contact *peer,
+		     struct hk_routes *routes);
+
+#define HK_WAY 100
+/* The address at the other end of a connected socket, as text. */
+void hk_links_peer(int fd, char out[HK_WAY]);
+/* "eth1, 10.1.0.1 to 10.1.0.4": of a socket that was connected to `peer`. */
+void hk_links_describe(int fd, const char *peer, char out[HK_WAY]);
+
 /* --- boot_net.c: codes without sentences, as only the caller knows whom it talks to; the openers
  * of listeners excepted. --- */
 
-/* Listens on the chosen interfaces; fds[i] belongs to addr[i]. */
-int hk_net_listen(struct hk_boot_addr addr[HK_BOOT_ADDRS], int fds[HK_BOOT_ADDRS], unsigned *count);
+/* Listens on the chosen interfaces; fds[i] belongs to addr[i]; of both there are `most`. */
+int hk_net_listen(struct hk_boot_addr *addr, unsigned most, int *fds, unsigned *count);
 /* Listens on an abstract Unix socket with a fresh random name. */
 int hk_net_listen_local(uint8_t name[HK_BOOT_LOCAL], int *fd);
 socklen_t hk_net_sockaddr(const struct hk_boot_addr *a, struct sockaddr_storage *sa);
@@ -306,9 +338,9 @@ struct hk_door {
 	const struct hk_boot_key *key;
 	uint32_t self;	   /* whom hellos must call */
 	uint32_t purposes; /* bit mask of what is served here */
-	int listeners[HK_BOOT_ADDRS + 1];
+	int listeners[HK_CONTACT_ADDRS + 1];
 	unsigned nlisteners, local; /* listeners[local] is the Unix socket, if any */
-	unsigned listener_slot[HK_BOOT_ADDRS + 1];
+	unsigned listener_slot[HK_CONTACT_ADDRS + 1];
 	struct hk_pending *pending;
 	unsigned npending, cap, most;
 	int64_t muted_until; /* out of descriptors: no accepting before */
@@ -331,9 +363,12 @@ size_t hk_door_memory(const struct hk_door *d);
 
 struct hk_call {
 	const struct hk_boot_key *key;
-	struct hk_boot_addr addr[HK_BOOT_ADDRS]; /* best first */
-	const uint8_t *local;			 /* not NULL: this Unix socket instead */
-	struct hk_hello hello;			 /* all but nonce and timeout_ms */
+	struct hk_boot_addr addr[HK_CONTACT_ADDRS]; /* best first */
+	const uint8_t *local;			    /* not NULL: this Unix socket instead */
+	const struct hk_route *via;		    /* not NULL: addr is its `to`, in order */
+	int stopfd;	       /* readable: stop, with -HK_EABORT; 0: there is none */
+	bool quiet;	       /* failures are not for the log */
+	struct hk_hello hello; /* all but nonce and timeout_ms */
 	int64_t deadline;
 	int failfd;
 	int64_t refused_ns;	   /* give up when all have refused for so long; 0: do not */
@@ -357,6 +392,7 @@ struct hk_failure {
 	int fd; /* an eventfd, readable once failed */
 	pthread_mutex_t lock;
 	uint32_t rank;
+	char way[HK_WAY];	 /* of a connection that was lost last */
 	struct hk_notice notice; /* these two are written before code, and never again */
 	char text[HK_BOOT_TEXT];
 };
@@ -371,12 +407,16 @@ struct hk_watch;
 struct hk_watches {
 	struct hk_failure *failure;
 	uint32_t nranks;
+	/* Has a connection that was lost dialled again, for a while; then adopted or missed. */
+	void (*redial)(struct hk_watches *ws, uint32_t peer);
 	struct hk_watch **list;
 	unsigned n, cap;
 	bool flooded;
 };
-/* Takes over the session, also when it fails. */
-int hk_watches_add(struct hk_watches *ws, uint32_t peer, const struct hk_session *s);
+/* Takes over the session, also when it fails. ours: we dialled it. */
+int hk_watches_add(struct hk_watches *ws, uint32_t peer, bool ours, const struct hk_session *s);
+/* When it wants to be worked at the latest. */
+int64_t hk_watches_deadline(const struct hk_watches *ws);
 void hk_watches_watch(struct hk_watches *ws, struct hk_pollset *ps);
 /* Reads, notes failures and tells them to all. */
 void hk_watches_work(struct hk_watches *ws, const struct hk_pollset *ps);
@@ -401,10 +441,12 @@ struct hk_service {
 	struct hk_failure failure;
 	pthread_t thread;
 	int wakefd;
+	int stopfd; /* an eventfd, readable from the stop on */
 
 	pthread_mutex_t lock; /* for what follows, up to the blank line */
 	pthread_cond_t arrived;
 	bool stopping;
+	unsigned redialling; /* threads; arrived is signalled when one ends */
 	struct hk_inbox_item *inbox;
 	atomic_uint ninbox; /* read without the lock by those who only want to know if any */
 	unsigned inbox_cap;
@@ -457,6 +499,7 @@ struct hk_boot {
 	struct hk_contact *contacts; /* of the partners above, then of all ranks */
 	struct hk_visit *visits;     /* until joined; NULL if the contacts are known */
 	unsigned nvisits;
+	struct hk_routes **routes; /* to ranks that have been asked about */
 	struct hk_session out[HK_BOOT_MAX_ROUNDS], in[HK_BOOT_MAX_ROUNDS];
 	struct hk_writer tx;
 	struct hk_reader rx;
@@ -487,5 +530,7 @@ uint32_t hk_boot_below(const struct hk_boot *b, unsigned round);
 int hk_boot_call(struct hk_boot *b, uint32_t peer, const struct hk_contact *contact,
 		 uint32_t purpose, uint32_t tag, int64_t deadline, int *fd, struct hk_session *s);
 extern const struct hk_wire_ops hk_boot_wire_ops;
+/* Dials a watch connection again, by any address that works; no sentences. */
+int hk_boot_rewatch(struct hk_service *sv, uint32_t peer, int64_t deadline, struct hk_session *s);
 
 #endif

@@ -138,7 +138,7 @@ static int visit(struct hk_boot *b, const struct hk_visit *v)
 	};
 	int err;
 
-	memcpy(call.addr, v->addr, sizeof(call.addr));
+	memcpy(call.addr, v->addr, sizeof(v->addr));
 	err = hk_dial(&call, &s);
 	if (!err) {
 		hk_boot_format_join(&join, payload);

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sockets for the bootstrap: which interfaces to listen on, addresses, host identity, waiting with
- * deadlines, and threads. A process listens on up to three addresses of its interfaces, IPv4 and
- * IPv6 in turn, and on loopback. HOCKET_IFNAME narrows the interfaces by the start of their name;
- * without it, bridges of container engines come last, since other hosts cannot reach them.
+ * Sockets for the bootstrap: listeners, addresses, host identity, waiting with deadlines, and
+ * threads. A process listens on the addresses of its interfaces (boot_links.c), best first, as many
+ * as the caller has room for, and on loopback.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -26,99 +23,13 @@
 #include "error.h"
 #include "param.h"
 
-enum { BACKLOG = 4096, MOST_FOUND = 32 };
-
-/* A found address and how much we like it; lower is better. */
-struct found {
-	struct hk_boot_addr addr;
-	unsigned order;
-};
+enum { BACKLOG = 4096 };
 
 bool hk_net_is_loopback(const struct hk_boot_addr *a)
 {
 	static const uint8_t one[16] = {[15] = 1};
 
 	return a->family == 4 ? a->ip[0] == 127 : memcmp(a->ip, one, sizeof(one)) == 0;
-}
-
-static bool read_addr(const struct sockaddr *sa, struct hk_boot_addr *out)
-{
-	memset(out, 0, sizeof(*out));
-	if (sa->sa_family == AF_INET) {
-		struct sockaddr_in in;
-
-		memcpy(&in, sa, sizeof(in));
-		out->family = 4;
-		memcpy(out->ip, &in.sin_addr, 4);
-		return true;
-	}
-	if (sa->sa_family == AF_INET6) {
-		struct sockaddr_in6 in6;
-
-		memcpy(&in6, sa, sizeof(in6));
-		/* Link-local addresses mean nothing without the interface. */
-		if (IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr))
-			return false;
-		out->family = 6;
-		memcpy(out->ip, &in6.sin6_addr, 16);
-		return true;
-	}
-	return false;
-}
-
-static bool is_bridge(const char *name)
-{
-	return !strncmp(name, "docker", 6) || !strncmp(name, "virbr", 5) ||
-	       !strncmp(name, "br-", 3) || !strncmp(name, "cni", 3) || !strncmp(name, "lxc", 3);
-}
-
-static int by_order(const void *a, const void *b)
-{
-	const struct found *fa = a, *fb = b;
-
-	return (fa->order > fb->order) - (fa->order < fb->order);
-}
-
-/* Usable addresses of the chosen interfaces, best first, loopback last. */
-static int find_addrs(struct found *found, unsigned *count)
-{
-	const char *prefix = hk_param_str(HK_PARAM_IFNAME);
-	unsigned n = 0, seen[2] = {0, 0};
-	bool matched = !prefix;
-	struct ifaddrs *all;
-
-	if (getifaddrs(&all))
-		return hk_fail(errno, "the network interfaces cannot be listed: %s",
-			       strerror(errno));
-	for (struct ifaddrs *i = all; i && n < MOST_FOUND; i = i->ifa_next) {
-		struct found *f = &found[n];
-		bool loopback = i->ifa_flags & IFF_LOOPBACK;
-		unsigned six;
-
-		if (!i->ifa_addr || !(i->ifa_flags & IFF_UP) || !read_addr(i->ifa_addr, &f->addr))
-			continue;
-		six = f->addr.family == 6;
-		if (loopback && !hk_net_is_loopback(&f->addr))
-			continue;
-		if (prefix && !strncmp(i->ifa_name, prefix, strlen(prefix)))
-			matched = true;
-		else if (prefix && !loopback)
-			continue;
-		/* The best of each family in turn, IPv4 first. */
-		f->order = loopback ? 1000 + six : 2 * seen[six]++ + six;
-		if (!loopback && !prefix && is_bridge(i->ifa_name))
-			f->order += 100;
-		n++;
-	}
-	freeifaddrs(all);
-	if (!matched)
-		return hk_fail(ENODEV,
-			       "no network interface has an address and a name that starts "
-			       "with %s: correct HOCKET_IFNAME",
-			       prefix);
-	qsort(found, n, sizeof(*found), by_order);
-	*count = n;
-	return 0;
 }
 
 socklen_t hk_net_sockaddr(const struct hk_boot_addr *a, struct sockaddr_storage *sa)
@@ -186,29 +97,29 @@ static int listen_on(struct hk_boot_addr *addr, int *out)
 	return 0;
 }
 
-int hk_net_listen(struct hk_boot_addr addr[HK_BOOT_ADDRS], int fds[HK_BOOT_ADDRS], unsigned *count)
+int hk_net_listen(struct hk_boot_addr *addr, unsigned most, int *fds, unsigned *count)
 {
-	struct found found[MOST_FOUND];
+	struct hk_boot_addr found[HK_LINKS_MOST];
 	unsigned nfound = 0, n = 0;
 	bool have_loopback = false;
-	int err = find_addrs(found, &nfound), last = -EADDRNOTAVAIL;
+	int err = hk_links_find(found, &nfound), last = -EADDRNOTAVAIL;
 
 	if (err)
 		return err;
-	memset(addr, 0, HK_BOOT_ADDRS * sizeof(*addr));
+	memset(addr, 0, most * sizeof(*addr));
 	for (unsigned i = 0; i < nfound; i++) {
-		bool loopback = hk_net_is_loopback(&found[i].addr);
+		bool loopback = hk_net_is_loopback(&found[i]);
 
 		/* The last place is loopback's, which needs only one. */
-		if (loopback ? have_loopback : n == HK_BOOT_ADDRS - 1)
+		if (loopback ? have_loopback : n == most - 1)
 			continue;
 		/* An address may be tentative or gone by now: the others do. */
-		err = listen_on(&found[i].addr, &fds[n]);
+		err = listen_on(&found[i], &fds[n]);
 		if (err) {
 			last = err;
 			continue;
 		}
-		addr[n++] = found[i].addr;
+		addr[n++] = found[i];
 		have_loopback |= loopback;
 	}
 	if (!n)

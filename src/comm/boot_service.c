@@ -20,6 +20,7 @@
 #include "boot_internal.h"
 #include "clock.h"
 #include "error.h"
+#include "param.h"
 
 #define GOODBYE_NS (200 * HK_BOOT_MS)
 
@@ -172,7 +173,7 @@ static void serve(struct hk_service *sv, struct hk_guest *g)
 		if (send_fd(&g->session, -1))
 			hk_session_close(&g->session);
 		else
-			hk_watches_add(&sv->watches, g->hello.src, &g->session);
+			hk_watches_add(&sv->watches, g->hello.src, false, &g->session);
 	} else {
 		deliver(sv, g);
 	}
@@ -211,8 +212,62 @@ static void adopt(struct hk_service *sv)
 	while (sv->nadopted) {
 		struct hk_inbox_item *item = &sv->adopted[--sv->nadopted];
 
-		hk_watches_add(&sv->watches, item->peer, &item->session);
+		hk_watches_add(&sv->watches, item->peer, true, &item->session);
 	}
+	pthread_mutex_unlock(&sv->lock);
+}
+
+/* --- watch connections that were lost --- */
+
+struct redial {
+	struct hk_service *sv;
+	uint32_t peer;
+};
+
+static void *redial(void *arg)
+{
+	struct redial *r = arg;
+	struct hk_service *sv = r->sv;
+	int64_t deadline = hk_now_ns() + hk_param(HK_PARAM_TCP_TIMEOUT_MS) * HK_BOOT_MS;
+	struct hk_session s;
+
+	if (!hk_boot_rewatch(sv, r->peer, deadline, &s))
+		hk_service_adopt(sv, r->peer, &s);
+	free(r);
+	pthread_mutex_lock(&sv->lock);
+	sv->redialling--;
+	pthread_cond_broadcast(&sv->arrived);
+	pthread_mutex_unlock(&sv->lock);
+	return NULL;
+}
+
+/* In a thread, as it may take long. Without one the peer is lost when its time has passed. */
+static void start_redial(struct hk_watches *ws, uint32_t peer)
+{
+	struct hk_service *sv =
+		(struct hk_service *)(void *)((char *)ws - offsetof(struct hk_service, watches));
+	struct redial *r = malloc(sizeof(*r));
+
+	if (!r)
+		return;
+	*r = (struct redial){sv, peer};
+	pthread_mutex_lock(&sv->lock);
+	sv->redialling++;
+	pthread_mutex_unlock(&sv->lock);
+	if (!hk_net_thread(NULL, "hocket-watch", redial, r))
+		return;
+	free(r);
+	pthread_mutex_lock(&sv->lock);
+	sv->redialling--;
+	pthread_mutex_unlock(&sv->lock);
+}
+
+static void await_redials(struct hk_service *sv)
+{
+	eventfd_write(sv->stopfd, 1);
+	pthread_mutex_lock(&sv->lock);
+	while (sv->redialling)
+		pthread_cond_wait(&sv->arrived, &sv->lock);
 	pthread_mutex_unlock(&sv->lock);
 }
 
@@ -230,8 +285,12 @@ static bool is_stopping(struct hk_service *sv)
 static void turn(struct hk_service *sv)
 {
 	int64_t deadline = hk_door_deadline(&sv->door);
+	int64_t lost = hk_watches_deadline(&sv->watches);
 	struct hk_guest guest;
 	eventfd_t ignored;
+
+	if (lost < deadline)
+		deadline = lost;
 
 	hk_poll_add(&sv->polls, sv->wakefd, POLLIN);
 	hk_door_watch(&sv->door, &sv->polls);
@@ -391,10 +450,10 @@ int hk_service_adopt(struct hk_service *sv, uint32_t peer, const struct hk_sessi
 
 static int listen_all(struct hk_service *sv, struct hk_contact *contact)
 {
-	int fds[HK_BOOT_ADDRS], fd, err;
+	int fds[HK_CONTACT_ADDRS], fd, err;
 	unsigned count;
 
-	err = hk_net_listen(contact->addr, fds, &count);
+	err = hk_net_listen(contact->addr, HK_CONTACT_ADDRS, fds, &count);
 	if (err)
 		return err;
 	for (unsigned i = 0; i < count; i++)
@@ -415,14 +474,16 @@ int hk_service_start(struct hk_service *sv, const struct hk_boot_key *key, uint3
 	sv->key = key;
 	sv->rank = rank;
 	sv->nranks = nranks;
-	sv->watches = (struct hk_watches){.failure = &sv->failure, .nranks = nranks};
+	sv->watches = (struct hk_watches){
+		.failure = &sv->failure, .nranks = nranks, .redial = start_redial};
 	atomic_init(&sv->own_bytes, 0);
 	atomic_init(&sv->ninbox, 0);
 	err = hk_failure_init(&sv->failure, rank);
 	if (err)
 		return err;
 	sv->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (sv->wakefd < 0) {
+	sv->stopfd = sv->wakefd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (sv->stopfd < 0) {
 		err = hk_fail(errno, "no eventfd: %s; raise the limit of open files (ulimit -n)",
 			      strerror(errno));
 		goto undo_failure;
@@ -444,8 +505,9 @@ int hk_service_start(struct hk_service *sv, const struct hk_boot_key *key, uint3
 	hk_door_close(&sv->door);
 	pthread_cond_destroy(&sv->arrived);
 	pthread_mutex_destroy(&sv->lock);
-	hk_net_close(&sv->wakefd);
 undo_failure:
+	hk_net_close(&sv->stopfd);
+	hk_net_close(&sv->wakefd);
 	hk_failure_destroy(&sv->failure);
 	return err;
 }
@@ -457,6 +519,9 @@ void hk_service_stop(struct hk_service *sv)
 	pthread_mutex_unlock(&sv->lock);
 	hk_service_wake(sv);
 	pthread_join(sv->thread, NULL);
+	await_redials(sv);
+	for (unsigned i = 0; i < sv->nadopted; i++)
+		hk_session_close(&sv->adopted[i].session);
 	hk_door_close(&sv->door);
 	for (unsigned i = 0; i < sv->ninbox; i++)
 		hk_session_close(&sv->inbox[i].session);
@@ -472,6 +537,7 @@ void hk_service_stop(struct hk_service *sv)
 	free(sv->polls.fds);
 	pthread_cond_destroy(&sv->arrived);
 	pthread_mutex_destroy(&sv->lock);
+	hk_net_close(&sv->stopfd);
 	hk_net_close(&sv->wakefd);
 	hk_failure_destroy(&sv->failure);
 }

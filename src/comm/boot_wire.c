@@ -4,10 +4,12 @@
  * through the service threads' Unix sockets, dial and answer make TCP connections between any two
  * ranks. The asking side talks to the peer's service thread only, so that it never waits for what
  * the peer's application does (a fetch waits for the publish, of course). answer only looks into
- * the inbox of the own one.
+ * the inbox of the own one. routes and dial_by are for transports that use several interfaces at a
+ * time; what the ways are is boot_links.c's to say.
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "boot_internal.h"
@@ -23,13 +25,13 @@ static struct hk_boot *boot_of(struct hk_wire *w)
 
 /* Loopback is first to a rank on this host and last to others, where only a tunnel would help. */
 static void order_addrs(const struct hk_contact *c, bool same_host,
-			struct hk_boot_addr out[HK_BOOT_ADDRS])
+			struct hk_boot_addr out[HK_CONTACT_ADDRS])
 {
 	unsigned n = 0;
 
-	memset(out, 0, HK_BOOT_ADDRS * sizeof(*out));
+	memset(out, 0, HK_CONTACT_ADDRS * sizeof(*out));
 	for (unsigned pass = 0; pass < 2; pass++)
-		for (unsigned i = 0; i < HK_BOOT_ADDRS && c->addr[i].family; i++)
+		for (unsigned i = 0; i < HK_CONTACT_ADDRS && c->addr[i].family; i++)
 			if (hk_net_is_loopback(&c->addr[i]) == (same_host == (pass == 0)))
 				out[n++] = c->addr[i];
 }
@@ -159,9 +161,95 @@ static int answer(struct hk_wire *w, int peer, uint32_t tag, int *sock)
 	return err ? err : 1;
 }
 
+static unsigned routes(struct hk_wire *w, int peer)
+{
+	struct hk_boot *b = boot_of(w);
+	struct hk_routes *r;
+
+	if (check_peer(b, peer, "route to"))
+		return 1;
+	if (!b->routes[peer]) {
+		r = calloc(1, sizeof(*r));
+		if (!r)
+			return 1;
+		hk_links_routes(&b->self, &b->contacts[peer], r);
+		b->routes[peer] = r;
+	}
+	return b->routes[peer]->n;
+}
+
+/* Without sentences in the log, as it may well fail. */
+static int call_quietly(struct hk_boot *b, uint32_t peer, uint32_t purpose, uint32_t tag,
+			const struct hk_route *via, int64_t deadline, int stop,
+			struct hk_session *s)
+{
+	uint8_t buf[HK_CONTROL_MAX + HK_FRAME_OVER];
+	struct hk_reader r = {.buf = buf, .cap = sizeof(buf), .fd = -1};
+	struct hk_session got = {.fd = -1};
+	struct hk_frame f;
+	char whom[32];
+	struct hk_call call = {
+		.key = &b->key,
+		.via = via,
+		.hello = {.purpose = purpose,
+			  .src = b->rank,
+			  .dst = peer,
+			  .nranks = b->nranks,
+			  .tag = tag},
+		.deadline = deadline,
+		.failfd = b->service.failure.fd,
+		.stopfd = stop,
+		.quiet = true,
+		.refused_ns = REFUSED_NS,
+		.whom = whom,
+		.remedy = "that way is not used",
+	};
+	int err;
+
+	snprintf(whom, sizeof(whom), "rank %u", peer);
+	if (via)
+		memcpy(call.addr, via->to, sizeof(call.addr));
+	else
+		order_addrs(&b->contacts[peer], b->contacts[peer].host == b->host, call.addr);
+	err = hk_dial(&call, &got);
+	if (!err)
+		err = hk_dial_reply(&call, &got, &r, HK_FRAME_OK, &f);
+	if (err)
+		hk_session_close(&got);
+	else
+		*s = got;
+	return err;
+}
+
+static int dial_by(struct hk_wire *w, int peer, uint32_t tag, unsigned route, int64_t timeout_ns,
+		   int stop, int *sock)
+{
+	struct hk_boot *b = boot_of(w);
+	const struct hk_routes *list = b->routes[peer];
+	const struct hk_route *via = NULL;
+	struct hk_session s;
+	int err;
+
+	if (list && route < list->n && list->list[route].naddrs)
+		via = &list->list[route];
+	err = call_quietly(b, (uint32_t)peer, HK_FOR_DIAL, tag, via, hk_now_ns() + timeout_ns, stop,
+			   &s);
+	return err ? err : hand_over(&s, peer, sock);
+}
+
+int hk_boot_rewatch(struct hk_service *sv, uint32_t peer, int64_t deadline, struct hk_session *s)
+{
+	struct hk_boot *b =
+		(struct hk_boot *)(void *)((char *)sv - offsetof(struct hk_boot, service));
+
+	return call_quietly(b, peer, HK_FOR_WATCH, 0, NULL, deadline, sv->stopfd, s);
+}
+
 const struct hk_wire_ops hk_boot_wire_ops = {
 	.publish = publish,
 	.fetch = fetch,
 	.dial = dial,
 	.answer = answer,
+	.routes = routes,
+	.dial_by = dial_by,
 };

@@ -105,9 +105,10 @@ int hk_boot_alloc(uint32_t nranks, uint32_t rank, int64_t timeout_ms, struct hk_
 	for (unsigned k = 0; k < HK_BOOT_MAX_ROUNDS; k++)
 		b->out[k].fd = b->in[k].fd = -1;
 	b->contacts = calloc(nranks, sizeof(*b->contacts));
+	b->routes = calloc(nranks, sizeof(struct hk_routes *));
 	b->tx = (struct hk_writer){.buf = malloc(DATA_FRAME), .cap = DATA_FRAME};
 	b->rx = (struct hk_reader){.buf = malloc(DATA_FRAME), .cap = DATA_FRAME, .fd = -1};
-	if (!b->contacts || !b->tx.buf || !b->rx.buf) {
+	if (!b->contacts || !b->routes || !b->tx.buf || !b->rx.buf) {
 		hk_boot_free(b);
 		return hk_fail(ENOMEM, "no memory for the bootstrap of rank %u of %u", rank,
 			       nranks);
@@ -127,6 +128,9 @@ void hk_boot_free(struct hk_boot *b)
 	if (b->visits)
 		sodium_memzero(b->visits, b->nvisits * sizeof(*b->visits));
 	free(b->visits);
+	for (uint32_t r = 0; b->routes && r < b->nranks; r++)
+		free(b->routes[r]);
+	free(b->routes);
 	free(b->contacts);
 	free(b->tx.buf);
 	free(b->rx.buf);
@@ -255,9 +259,12 @@ size_t hk_boot_memory(const struct hk_boot *b)
 {
 	/* The lock inside is why the service is not const. */
 	struct hk_service *sv = (struct hk_service *)&b->service;
+	size_t bytes = sizeof(*b) + b->tx.cap + b->rx.cap + hk_service_memory(sv);
 
-	return sizeof(*b) + b->nranks * sizeof(*b->contacts) + b->tx.cap + b->rx.cap +
-	       hk_service_memory(sv);
+	bytes += b->nranks * (sizeof(*b->contacts) + sizeof(struct hk_routes *));
+	for (uint32_t r = 0; r < b->nranks; r++)
+		bytes += b->routes[r] ? sizeof(struct hk_routes) : 0;
+	return bytes;
 }
 
 void hk_boot_set_timeout(struct hk_boot *b, int64_t timeout_ns)

@@ -55,7 +55,7 @@ static uint64_t hash_settings(const struct hk_comm *c)
 		h = hash_bytes(h, hk_algos[i]->name, strlen(hk_algos[i]->name) + 1);
 	h = hash_bytes(h, algo, strlen(algo) + 1);
 	h = hash_bytes(h, switches ? switches : "", switches ? strlen(switches) + 1 : 1);
-	return hash_bytes(h, transports ? transports : "", transports ? strlen(transports) + 1 : 1);
+	return hash_bytes(h, transports, strlen(transports) + 1);
 }
 
 /* --- failure --- */
@@ -160,19 +160,17 @@ static int watch_failed(struct hk_watch *w)
 
 /* --- transports --- */
 
-/* The transports to try, in order: HOCKET_TRANSPORTS, or all. */
+/* The transports to try, in order: those that are named, or all. */
 static int list_transports(const char *names, const struct hk_transport **list, unsigned *count)
 {
-	char copy[128], *save = NULL;
+	char copy[sizeof(((struct hk_config *)0)->transports)], *save = NULL;
 
 	*count = 0;
-	if (!names) {
+	if (!*names) {
 		for (unsigned i = 0; i < hk_ntransports && *count < HK_MAX_TRANSPORTS; i++)
 			list[(*count)++] = hk_transports[i];
 		return 0;
 	}
-	if (strlen(names) >= sizeof(copy))
-		return hk_fail(EINVAL, "HOCKET_TRANSPORTS is too long");
 	strcpy(copy, names);
 	for (char *name = strtok_r(copy, ",", &save); name && *count < HK_MAX_TRANSPORTS;
 	     name = strtok_r(NULL, ",", &save)) {

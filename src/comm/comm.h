@@ -34,8 +34,9 @@ struct hk_config {
 	uint32_t channels; /* 0: chosen by size */
 	uint32_t slots, slot_bytes;
 	bool blocking;
-	char algorithms[1024];		   /* to be used wherever they fit; "": none */
-	const char *transports, *switches; /* HOCKET_TRANSPORTS, HOCKET_SWITCHES; NULL: unset */
+	char algorithms[1024]; /* to be used wherever they fit; "": none */
+	char transports[128];  /* allowed, in order of preference; "": all */
+	const char *switches;  /* HOCKET_SWITCHES; NULL: unset */
 	/* Not 0: a fabric (fabric.h) of so many ranks and, from there up, switches. It chooses
 	 * nothing itself, so no topology and no files count. */
 	int fabric_ranks;

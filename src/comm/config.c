@@ -36,6 +36,21 @@ static int take_algorithms(const char *names, struct hk_config *config)
 	return 0;
 }
 
+static int take_transports(const char *names, struct hk_config *config)
+{
+	if (!names)
+		names = hk_param_str(HK_PARAM_TRANSPORTS);
+	if (!names)
+		return 0;
+	if (strlen(names) >= sizeof(config->transports))
+		return hk_fail_quiet(EINVAL, "HOCKET_TRANSPORTS or config.transports is too long");
+	if (!*names)
+		return hk_fail_quiet(EINVAL,
+				     "HOCKET_TRANSPORTS or config.transports names no transport");
+	strcpy(config->transports, names);
+	return 0;
+}
+
 static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 {
 	int64_t timeout = 0, init = 0, channels = 0, slots = 0, slot_bytes = 0, blocking = 1;
@@ -67,9 +82,9 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 				     .slots = (uint32_t)slots,
 				     .slot_bytes = (uint32_t)slot_bytes,
 				     .blocking = blocking != 0,
-				     .transports = hk_param_str(HK_PARAM_TRANSPORTS),
 				     .switches = hk_param_str(HK_PARAM_SWITCHES)};
-	return take_algorithms(u->algorithms, config);
+	err = take_algorithms(u->algorithms, config);
+	return err ? err : take_transports(u->transports, config);
 }
 
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config)

@@ -124,10 +124,9 @@ static int hand_over(struct hk_comm *c, const struct hk_fabric_spec *s, struct v
 	if (!s->key_path)
 		return hk_fail(EINVAL, "HOCKET_SWITCH_KEY is not set: it names the file with the "
 				       "secret that the switches know");
-	if (c->config.transports && strlen(c->config.transports) >= sizeof(o.transports))
+	if (strlen(c->config.transports) >= sizeof(o.transports))
 		return hk_fail(EINVAL, "HOCKET_TRANSPORTS is too long");
-	if (c->config.transports)
-		strcpy(o.transports, c->config.transports);
+	strcpy(o.transports, c->config.transports);
 	err = hk_switch_key_read(s->key_path, &key);
 	if (!err)
 		err = hk_boot_unique_id(v->id);

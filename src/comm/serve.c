@@ -43,12 +43,14 @@ static int join(struct hk_serving *s, struct hk_comm **comm)
 		.slots = job->slots,
 		.slot_bytes = job->slot_bytes,
 		.blocking = true,
-		.transports = *job->transports ? job->transports : NULL,
 		.fabric_ranks = (int)job->nranks,
 	};
 	struct hk_comm *c = NULL;
-	int err = hk_comm_new(&config, &c);
+	int err;
 
+	_Static_assert(sizeof(config.transports) >= sizeof(job->transports), "it fits");
+	strcpy(config.transports, job->transports);
+	err = hk_comm_new(&config, &c);
 	if (!err)
 		err = hk_boot_new(job->id, 1, (int)(job->nranks + job->nswitches),
 				  (int)(job->nranks + job->index), config.init_timeout_ms,

@@ -205,6 +205,15 @@ static bool make_room(struct hk_regcache *c, size_t bytes)
 	return true;
 }
 
+/* Less memory may be locked than we were told: gives up half of it. Whether anything went. */
+static bool halve(struct hk_regcache *c)
+{
+	uint64_t before = c->stats.evictions;
+
+	make_room(c, c->stats.most_bytes - c->stats.bytes / 2);
+	return c->stats.evictions != before;
+}
+
 /* ---- what went away ---- */
 
 static void drain(struct hk_regcache *c)
@@ -362,7 +371,8 @@ static struct hk_reg *miss(struct hk_regcache *c, const struct want *w)
 	struct hk_reg *r = NULL;
 	int err;
 
-	if (end <= base || was_refused(c, base, end))
+	/* A bound of 0 turns everything off: then not even watch it. */
+	if (end <= base || end - base > c->stats.most_bytes || was_refused(c, base, end))
 		return NULL;
 	if (w->from == HK_REG_ORDINARY) {
 		join_neighbours(c, &wide_base, &wide_end);
@@ -376,6 +386,8 @@ static struct hk_reg *miss(struct hk_regcache *c, const struct want *w)
 	if ((wide_base != base || wide_end != end) && make(c, w, wide_base, wide_end, &r) == 0)
 		return r;
 	err = make(c, w, base, end, &r);
+	while (err == -ENOMEM && halve(c))
+		err = make(c, w, base, end, &r);
 	if (!err)
 		return r;
 	/* Lack of room passes with the next put. */
@@ -569,9 +581,18 @@ int hk_regcache_create(const struct hk_reg_ops *ops, void *arg, size_t most_byte
 
 void hk_regcache_destroy(struct hk_regcache *c)
 {
+	const struct hk_regcache_stats *s;
+
 	/* A child's copies of the devices' handles are not its own. */
 	if (!c || hk_vmwatch_forked(&c->watch))
 		return;
+	s = &c->stats;
+	hk_log(HK_LOG_INFO,
+	       "registrations: %zu bytes in %u at last, %llu hits, %llu misses, %llu evicted, "
+	       "%llu whose memory went away; %llu times none could be had",
+	       s->bytes, s->regions, (unsigned long long)s->hits, (unsigned long long)s->misses,
+	       (unsigned long long)s->evictions, (unsigned long long)s->invalidations,
+	       (unsigned long long)s->refused);
 	while (c->n)
 		retire(c, c->n - 1);
 	hk_vmwatch_close(&c->watch);

@@ -47,9 +47,10 @@ struct hk_reg {
 
 /* One allocation of device memory. */
 struct hk_device_memory {
-	uint64_t base;
+	uint64_t base; /* with bytes: the whole pages that it lies in */
 	size_t bytes;
-	uint64_t id; /* no other allocation of this process ever has it (CUDA: BUFFER_ID) */
+	uint64_t start; /* where in them it starts */
+	uint64_t id;	/* no other allocation of this process ever has it (CUDA: BUFFER_ID) */
 };
 
 /*
@@ -57,7 +58,8 @@ struct hk_device_memory {
  * They may allocate and free.
  */
 struct hk_reg_ops {
-	/* Registers with every device and sets *reg, whose hk_reg is all zero. A failure is no
+	/* Registers with every device and sets *reg, whose hk_reg is all zero. -ENOMEM: with fewer
+	 * registrations it might do, and some are evicted. A failure is no
 	 * error of the job (memory that can't be pinned is copied): say it with hk_fail_quiet. */
 	int (*add)(void *arg, const struct hk_reg_range *range, struct hk_reg **reg);
 	/* Deregisters and frees. */
@@ -81,7 +83,8 @@ struct hk_regcache_stats {
 };
 
 /* most_bytes and most_regions bound what is registered at a time, but for what is in use: a get
- * that would pass them evicts, oldest use first, and else answers NULL. */
+ * that would pass them evicts, oldest use first, and else answers NULL. With 0 bytes it always
+ * does, and no memory is watched. */
 int hk_regcache_create(const struct hk_reg_ops *ops, void *arg, size_t most_bytes,
 		       unsigned most_regions, struct hk_regcache **cache);
 /* Removes all registrations. None may be in use. NULL is fine. */

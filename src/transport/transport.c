@@ -74,3 +74,14 @@ void hk_offer_none(struct hk_recv *r, uint32_t ahead, void *dst, uint32_t bytes,
 void hk_sever_none(struct hk_endpoint *ep)
 {
 }
+
+unsigned hk_routes_one(struct hk_wire *w, int peer)
+{
+	return 1;
+}
+
+int hk_dial_by_none(struct hk_wire *w, int peer, uint32_t tag, unsigned route, int64_t timeout_ns,
+		    int stop, int *sock)
+{
+	return hk_fail_quiet(ENOTSUP, "there is one way to rank %d only", peer);
+}

@@ -42,6 +42,15 @@ struct hk_wire_ops {
 	/* 1: the peer has dialled with this tag, and *sock is the other end; 0: not yet. Never
 	 * waits, and is cheap to ask again. */
 	int (*answer)(struct hk_wire *w, int peer, uint32_t tag, int *sock);
+	/* How many ways to the peer there seem to be that share no interface at either end; at
+	 * least 1. Default: hk_routes_one. */
+	unsigned (*routes)(struct hk_wire *w, int peer);
+	/* As dial, but by one of these ways (from 0), for at most timeout_ns, and no longer than
+	 * until `stop` (a descriptor, or -1) is readable; failures are logged for the curious only.
+	 * May be called in a thread beside the others, once routes has been. Default:
+	 * hk_dial_by_none. */
+	int (*dial_by)(struct hk_wire *w, int peer, uint32_t tag, unsigned route,
+		       int64_t timeout_ns, int stop, int *sock);
 };
 struct hk_wire {
 	const struct hk_wire_ops *ops;
@@ -191,5 +200,8 @@ int hk_flush_done(struct hk_send *s);
 void hk_offer_none(struct hk_recv *r, uint32_t ahead, void *dst, uint32_t bytes, uint32_t mark);
 void hk_sever_none(struct hk_endpoint *ep);
 int hk_pull_none(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes);
+unsigned hk_routes_one(struct hk_wire *w, int peer);
+int hk_dial_by_none(struct hk_wire *w, int peer, uint32_t tag, unsigned route, int64_t timeout_ns,
+		    int stop, int *sock);
 
 #endif

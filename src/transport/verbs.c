@@ -143,6 +143,8 @@ static int verbs_open(const struct hk_endpoint_env *env, struct hk_endpoint **ou
 	}
 	if (!err)
 		err = hk_verbs_cache_open(ep);
+	if (!err)
+		err = hk_verbs_cm_open(ep);
 	if (err) {
 		verbs_close(&ep->base);
 		return err;
@@ -252,11 +254,15 @@ static void drain_events(struct hk_verbs_rail *rail)
 static void verbs_wait(struct hk_endpoint *base, int64_t timeout_ns)
 {
 	struct hk_verbs_endpoint *ep = hk_verbs_endpoint(base);
-	struct pollfd polls[2 * HK_VERBS_RAILS + HK_VERBS_MEETINGS];
-	int64_t now = hk_now_ns(), most = ep->tend_at - now;
+	struct pollfd polls[2 * HK_VERBS_RAILS + 1 + HK_VERBS_MEETINGS];
 	struct timespec timeout;
 	unsigned n = 0;
+	int64_t most;
 
+	/* What one look left in the queues, no event will tell of. */
+	if (hk_verbs_progress(ep))
+		return;
+	most = ep->tend_at - hk_now_ns();
 	if (timeout_ns > most)
 		timeout_ns = most;
 	if (timeout_ns > LONG_NS)
@@ -266,6 +272,8 @@ static void verbs_wait(struct hk_endpoint *base, int64_t timeout_ns)
 		polls[n++] =
 			(struct pollfd){.fd = ep->rails[i].port.ctx->async_fd, .events = POLLIN};
 	}
+	if (ep->cm)
+		polls[n++] = (struct pollfd){.fd = hk_verbs_cm_fd(ep), .events = POLLIN};
 	for (struct hk_verbs_link *l = ep->links; l && n < sizeof(polls) / sizeof(*polls);
 	     l = l->next)
 		if (!l->error && hk_verbs_meeting_socket(l) >= 0)
@@ -353,6 +361,7 @@ static void verbs_close(struct hk_endpoint *base)
 		next = l->next;
 		hk_verbs_link_free(l);
 	}
+	hk_verbs_cm_close(ep);
 	hk_regcache_destroy(ep->cache);
 	for (unsigned i = 0; i < ep->nrails; i++)
 		close_rail(&ep->rails[i]);

@@ -33,6 +33,7 @@
 #define HK_VERBS_ID_RECV    (UINT64_C(1) << 63)
 #define HK_VERBS_SHORT	    32768u /* bytes of a message for which there always is room */
 #define HK_VERBS_MEETINGS   64u	   /* that one wait looks at */
+#define HK_VERBS_RNR_TIMER  1	   /* 10 us: a peer without buffers has only to look */
 #define HK_VERBS_LEAD	    64u	   /* bytes of a slot before the payload; the header ends them */
 
 /* A message's header, which ends at its payload. Numbers on the wire are little-endian. */
@@ -61,7 +62,8 @@ struct hk_verbs_rail {
 	unsigned depth;	  /* of the completion queue ... */
 	unsigned claimed; /* ... by paths */
 	uint32_t inline_bytes;
-	bool down; /* the port's own word */
+	bool immediates; /* the device has them */
+	bool down;	 /* the port's own word */
 };
 
 struct hk_verbs_endpoint;
@@ -86,6 +88,13 @@ struct hk_verbs_address {
 	uint16_t lid;
 	uint8_t mtu;
 	uint8_t zero;
+};
+
+/* Where the RDMA connection manager listens (verbs_cm.c). */
+struct hk_verbs_cm_address {
+	uint8_t ip[16];
+	uint16_t port; /* 0: nowhere */
+	uint8_t v6, zero;
 };
 
 /* A work request under way. */
@@ -119,6 +128,8 @@ struct hk_verbs_path {
 	int64_t pause;
 	char why[96]; /* it was given up */
 	char peer_port[48];
+	struct rdma_cm_id *cm_id; /* NULL: the connection manager has nothing to do with it */
+	struct hk_verbs_cm_address cm_to;
 };
 
 /* A control message that may have to be sent again. */
@@ -149,6 +160,7 @@ struct hk_verbs_link {
 	bool gone;			  /* the peer said goodbye */
 	struct hk_verbs_meeting *meeting; /* while it comes about, or NULL */
 	int64_t lost_at;		  /* no path works since; 0: one does */
+	uint64_t token;			  /* that both know */
 	char host[64];			  /* the peer's */
 	unsigned npaths;
 	struct hk_verbs_path *paths[HK_VERBS_PATHS];
@@ -175,6 +187,7 @@ struct hk_verbs_endpoint {
 	struct hk_verbs_rail rails[HK_VERBS_RAILS];
 	struct hk_ib_port ports[HK_VERBS_RAILS];
 	struct hk_regcache *cache;
+	struct hk_verbs_cm *cm; /* NULL: queue pairs are connected over the bootstrap */
 	struct hk_verbs_link *links;
 	struct hk_verbs_link **by_peer;
 	struct hk_verbs_path **paths; /* by place */
@@ -256,6 +269,8 @@ static inline struct hk_verbs_endpoint *hk_verbs_endpoint(struct hk_endpoint *ep
 int hk_verbs_memory_get(struct hk_verbs_endpoint *ep, size_t bytes, struct hk_verbs_memory *m);
 void hk_verbs_memory_put(struct hk_verbs_endpoint *ep, struct hk_verbs_memory *m);
 int hk_verbs_cache_open(struct hk_verbs_endpoint *ep);
+/* Whether the pd's device, its driver and kernel can register dmabufs. */
+bool hk_verbs_takes_dmabufs(const struct hk_ibv *ibv, struct ibv_pd *pd);
 
 /* --- verbs_path.c --- */
 
@@ -282,6 +297,10 @@ static inline bool hk_verbs_path_has_room(const struct hk_verbs_path *p)
 /* Posts. signal: its completion is waited for. 0 or a negative code. */
 int hk_verbs_path_post(struct hk_verbs_path *p, struct ibv_send_wr *wr, bool signal, bool probe,
 		       uint32_t bytes);
+/* Posts a write, of nothing if it has no memory, with an immediate, or for devices that have none
+ * with a message that holds it. */
+int hk_verbs_path_announce(struct hk_verbs_path *p, struct ibv_send_wr *wr, uint32_t imm,
+			   bool signal, uint32_t bytes);
 int hk_verbs_path_receive(struct hk_verbs_path *p, uint32_t buffer);
 /* Whether this work request of that generation has been carried out. */
 static inline bool hk_verbs_path_did(const struct hk_verbs_path *p, uint16_t generation,
@@ -299,6 +318,21 @@ void hk_verbs_meet(struct hk_verbs_link *l);
 void hk_verbs_meeting_free(struct hk_verbs_link *l);
 void hk_verbs_link_free(struct hk_verbs_link *l);
 int hk_verbs_meeting_socket(const struct hk_verbs_link *l);
+
+/* --- verbs_cm.c --- */
+
+struct rdma_cm_id;
+bool hk_verbs_cm_wanted(void);
+/* Nothing, if it is not wanted. */
+int hk_verbs_cm_open(struct hk_verbs_endpoint *ep);
+void hk_verbs_cm_close(struct hk_verbs_endpoint *ep);
+int hk_verbs_cm_fd(const struct hk_verbs_endpoint *ep);
+void hk_verbs_cm_address(const struct hk_verbs_endpoint *ep, unsigned rail,
+			 struct hk_verbs_cm_address *a);
+/* Calls the peer for a path whose queue pairs have been made. */
+void hk_verbs_cm_connect(struct hk_verbs_path *p);
+void hk_verbs_cm_drop(struct hk_verbs_path *p);
+void hk_verbs_cm_tend(struct hk_verbs_endpoint *ep);
 
 /* --- verbs_control.c --- */
 

@@ -7,6 +7,7 @@
  */
 #include <endian.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "clock.h"
 #include "error.h"
@@ -37,18 +38,22 @@ static void __attribute__((cold, noinline)) failed(struct hk_verbs_path *p, cons
 
 static void received(struct hk_verbs_path *p, const struct ibv_wc *wc)
 {
-	uint32_t buffer = (uint32_t)wc->wr_id;
+	uint32_t buffer = (uint32_t)wc->wr_id, word;
+	const uint8_t *from = p->buffers.base + (size_t)buffer * HK_VERBS_CONTROL;
 
 	p->receives--;
 	if (wc->status != IBV_WC_SUCCESS) {
 		failed(p, wc);
 		return;
 	}
-	if (wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM)
+	if (wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM) {
 		hk_verbs_arrive(p, be32toh(wc->imm_data));
-	else
-		hk_verbs_control_take(p, p->buffers.base + (size_t)buffer * HK_VERBS_CONTROL,
-				      wc->byte_len);
+	} else if (wc->byte_len == sizeof(word)) {
+		memcpy(&word, from, sizeof(word));
+		hk_verbs_arrive(p, be32toh(word));
+	} else {
+		hk_verbs_control_take(p, from, wc->byte_len);
+	}
 	/* A path that drains takes nothing any more. */
 	if (p->qp && p->state != HK_PATH_DRAINING && hk_verbs_path_receive(p, buffer))
 		hk_verbs_path_lost(p, "no buffer can be posted");

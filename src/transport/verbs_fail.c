@@ -238,6 +238,13 @@ void hk_verbs_path_join(struct hk_verbs_path *p, uint16_t generation,
 		}
 	}
 	p->tell_answer = !answer;
+	if (p->link->ep->cm) {
+		p->tell_join = !answer;
+		hk_verbs_control_push(p->link);
+		if (answer)
+			hk_verbs_cm_connect(p);
+		return; /* or is called */
+	}
 	if (hk_verbs_path_connect_begin(p, a))
 		hk_verbs_path_lost(p, "it can't be connected");
 	else

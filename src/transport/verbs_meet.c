@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,10 +33,12 @@ struct rail_card {
 	struct hk_ib_net net;
 	uint8_t roce, active;
 	char name[44];
+	struct hk_verbs_cm_address cm;
 };
 
 struct hello {
-	uint32_t magic, nrails, slots, slot_bytes, qps;
+	uint32_t magic, nrails, slots, slot_bytes, qps, cm;
+	uint64_t token; /* the dialler's */
 	char host[64];
 	struct rail_card rails[HK_VERBS_RAILS];
 };
@@ -108,13 +111,17 @@ static int get(struct hk_verbs_link *l, size_t n)
 	return 1;
 }
 
-static void fill_hello(const struct hk_verbs_endpoint *ep, struct hello *h)
+static void fill_hello(const struct hk_verbs_link *l, struct hello *h)
 {
+	const struct hk_verbs_endpoint *ep = l->ep;
+
 	*h = (struct hello){.magic = htole32(MAGIC),
 			    .nrails = htole32(ep->nrails),
 			    .slots = htole32(ep->slots),
 			    .slot_bytes = htole32(ep->slot_bytes),
-			    .qps = htole32((uint32_t)hk_param(HK_PARAM_IB_QPS))};
+			    .qps = htole32((uint32_t)hk_param(HK_PARAM_IB_QPS)),
+			    .cm = htole32(ep->cm != NULL),
+			    .token = l->token};
 	gethostname(h->host, sizeof(h->host) - 1);
 	for (unsigned i = 0; i < ep->nrails; i++) {
 		const struct hk_ib_port *port = &ep->rails[i].port;
@@ -126,6 +133,7 @@ static void fill_hello(const struct hk_verbs_endpoint *ep, struct hello *h)
 		c->net = port->net;
 		c->roce = port->roce;
 		c->active = port->active;
+		hk_verbs_cm_address(ep, i, &c->cm);
 		snprintf(c->name, sizeof(c->name), "%.40s", port->name);
 	}
 }
@@ -143,6 +151,13 @@ static int check_hello(struct hk_verbs_link *l, const struct hello *h)
 			       "with the same HOCKET_SLOT_BYTES?",
 			       l->peer, le32toh(h->nrails), le32toh(h->slots),
 			       le32toh(h->slot_bytes), ep->nrails, ep->slots, ep->slot_bytes);
+	if (le32toh(h->cm) != (ep->cm != NULL))
+		return hk_fail(HK_EUSAGE,
+			       "rank %d connects queue pairs %s and this one %s: set HOCKET_IB_CM "
+			       "alike on all ranks",
+			       l->peer, ep->cm ? "over the bootstrap" : "by the rdmacm",
+			       ep->cm ? "by the rdmacm" : "over the bootstrap");
+	l->token = h->token;
 	l->meeting->peer = *h;
 	l->meeting->peer.host[sizeof(h->host) - 1] = 0;
 	snprintf(l->host, sizeof(l->host), "%s", l->meeting->peer.host);
@@ -213,6 +228,7 @@ static int make_paths(struct hk_verbs_link *l, bool dialler)
 		l->npaths++;
 		snprintf(l->paths[i]->peer_port, sizeof(l->paths[i]->peer_port), "%s",
 			 m->peer.rails[other].name);
+		l->paths[i]->cm_to = m->peer.rails[other].cm;
 		/* The answering side decides, so that both do the same. */
 		if (dialler ? q->open : up)
 			err = hk_verbs_path_open(l->paths[i]);
@@ -242,7 +258,8 @@ static int connect_paths(struct hk_verbs_link *l, const struct pair *theirs)
 
 		if (!l->paths[i]->qp)
 			continue;
-		rc = hk_verbs_path_connect(l->paths[i], &theirs[i].address);
+		/* What the connection manager connects waits for its call. */
+		rc = l->ep->cm ? 0 : hk_verbs_path_connect(l->paths[i], &theirs[i].address);
 		if (rc)
 			err = rc;
 		*(rc ? &failed : &connected) |= 1u << i;
@@ -270,7 +287,7 @@ static int hear_hello(struct hk_verbs_link *l)
 	if (err)
 		return err;
 	memset(&a, 0, sizeof(a));
-	fill_hello(l->ep, &a.hello);
+	fill_hello(l, &a.hello);
 	a.npaths = htole32(m->npaths);
 	memcpy(a.pairs, m->pairs, sizeof(a.pairs));
 	m->stage = HEARING_CONFIRM;
@@ -313,7 +330,10 @@ static int hear_confirm(struct hk_verbs_link *l)
 
 static int hear_go(struct hk_verbs_link *l)
 {
-	for (unsigned i = 0; i < l->npaths; i++)
+	for (unsigned i = 0; i < l->npaths && l->ep->cm; i++)
+		if (l->paths[i]->qp)
+			hk_verbs_cm_connect(l->paths[i]);
+	for (unsigned i = 0; i < l->npaths && !l->ep->cm; i++)
 		if (l->paths[i]->state == HK_PATH_PROBING && hk_verbs_probe(l->paths[i]))
 			return hk_fail(EIO, "%s takes no work request",
 				       l->ep->rails[l->paths[i]->rail].port.name);
@@ -399,8 +419,10 @@ static int dial(struct hk_verbs_link *l)
 
 	if (err)
 		return err;
+	if (getrandom(&l->token, sizeof(l->token), 0) != (ssize_t)sizeof(l->token))
+		return hk_fail(errno, "no random numbers: %s", strerror(errno));
 	m->stage = HEARING_ANSWER;
-	fill_hello(l->ep, &h);
+	fill_hello(l, &h);
 	return put(l, &h, sizeof(h));
 }
 

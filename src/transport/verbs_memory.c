@@ -2,18 +2,20 @@
 /*
  * Memory that the devices may read and write: the transport's own (rings, staging, control), which
  * is registered as a whole when it is made, and the user's, through the registration cache. Either
- * is registered once with each rail, as a message may take any of them.
+ * is registered once with each rail, as a message may take any of them. Memory of GPUs goes by
+ * dmabufs, if all rails take them; else it is not registered.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "error.h"
+#include "gpu_memory.h"
 #include "param.h"
 #include "verbs.h"
 
-#define MOST_CACHED_BYTES   ((size_t)1 << 30)
 #define MOST_CACHED_REGIONS 1024u
 
 static void deregister(struct ibv_mr **mr)
@@ -24,13 +26,21 @@ static void deregister(struct ibv_mr **mr)
 }
 
 /* With all rails, or with none. */
-static int enlist(const struct hk_verbs_endpoint *ep, void *base, size_t bytes, struct ibv_mr **mr)
+static int enlist(const struct hk_verbs_endpoint *ep, const struct hk_reg_range *range,
+		  struct ibv_mr **mr)
 {
+	const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
 	struct ibv_mr *got[HK_VERBS_RAILS] = {NULL};
 
 	for (unsigned i = 0; i < ep->nrails; i++) {
-		got[i] = hk_ibv()->reg_mr(ep->rails[i].pd, base, bytes,
-					  IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+		struct ibv_pd *pd = ep->rails[i].pd;
+
+		if (range->dmabuf_fd < 0)
+			got[i] = hk_ibv()->reg_mr(pd, range->base, range->bytes, access);
+		else
+			got[i] = hk_ibv()->reg_dmabuf_mr(pd, range->dmabuf_offset, range->bytes,
+							 (uintptr_t)range->base, range->dmabuf_fd,
+							 access);
 		if (!got[i]) {
 			int err = errno ? -errno : -ENOMEM;
 
@@ -54,7 +64,7 @@ int hk_verbs_memory_get(struct hk_verbs_endpoint *ep, size_t bytes, struct hk_ve
 			       got.bytes);
 	got.base = base;
 	madvise(base, got.bytes, MADV_DONTFORK); /* the devices' pages stay with this process */
-	err = enlist(ep, base, got.bytes, got.mr);
+	err = enlist(ep, &(struct hk_reg_range){base, got.bytes, -1, 0}, got.mr);
 	if (err) {
 		munmap(base, got.bytes);
 		return hk_fail(
@@ -89,7 +99,7 @@ static int cache_add(void *arg, const struct hk_reg_range *range, struct hk_reg 
 
 	if (!r)
 		return hk_fail_quiet(ENOMEM, "no memory for a registration");
-	err = enlist(ep, range->base, range->bytes, r->mr);
+	err = enlist(ep, range, r->mr);
 	if (err) {
 		free(r);
 		return hk_fail_quiet(-err, "%zu bytes of the user's memory can't be registered: %s",
@@ -107,9 +117,34 @@ static void cache_remove(void *arg, struct hk_reg *reg)
 	free(r);
 }
 
+bool hk_verbs_takes_dmabufs(const struct hk_ibv *ibv, struct ibv_pd *pd)
+{
+	struct ibv_mr *mr;
+
+	if (!ibv->reg_dmabuf_mr)
+		return false;
+	/* Of a descriptor that is none, who knows dmabufs says just that. */
+	mr = ibv->reg_dmabuf_mr(pd, 0, (size_t)sysconf(_SC_PAGESIZE), 0, -1,
+				IBV_ACCESS_LOCAL_WRITE);
+	if (mr)
+		ibv->dereg_mr(mr);
+	return !mr && errno == EBADF;
+}
+
 int hk_verbs_cache_open(struct hk_verbs_endpoint *ep)
 {
-	static const struct hk_reg_ops ops = {.add = cache_add, .remove = cache_remove};
+	static const struct hk_reg_ops host = {.add = cache_add, .remove = cache_remove};
+	static const struct hk_reg_ops device = {
+		.add = cache_add,
+		.remove = cache_remove,
+		.find_device = hk_gpu_memory_find,
+		.export_device = hk_gpu_memory_export,
+	};
+	unsigned takers = 0;
 
-	return hk_regcache_create(&ops, ep, MOST_CACHED_BYTES, MOST_CACHED_REGIONS, &ep->cache);
+	for (unsigned i = 0; i < ep->nrails; i++)
+		takers += hk_verbs_takes_dmabufs(hk_ibv(), ep->rails[i].pd);
+	return hk_regcache_create(takers == ep->nrails ? &device : &host, ep,
+				  (size_t)hk_param(HK_PARAM_IB_REG_BYTES), MOST_CACHED_REGIONS,
+				  &ep->cache);
 }

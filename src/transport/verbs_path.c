@@ -5,6 +5,7 @@
  * posted on it is noted in a ring, which its completions, in the same order, work off. Buffers are
  * posted for what comes: control messages lie in them, immediates only use them up.
  */
+#include <endian.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,7 +21,6 @@
 
 #define INLINE_BYTES 192 /* asked for; a device that has less says so */
 #define SIGNAL_EVERY 32u /* work requests that nobody waits for */
-#define RNR_TIMER    1	 /* 10 us: the peer has only to look */
 #define HOP_LIMIT    64
 #define STACK_BYTES  (256 << 10) /* of a thread that connects */
 
@@ -67,7 +67,12 @@ static int create(struct hk_verbs_path *p, struct hk_verbs_rail *rail)
 			       "raise its limit (ulimit -l unlimited)",
 			       rail->port.name, p->link->peer, strerror(errno));
 	rail->inline_bytes = init.cap.max_inline_data;
-	return 0;
+	rail->immediates = !rail->port.iwarp && hk_param(HK_PARAM_IB_IMMEDIATE);
+	if (rail->immediates || rail->inline_bytes >= sizeof(uint32_t))
+		return 0;
+	hk_ibv()->destroy_qp(p->qp);
+	p->qp = NULL;
+	return hk_fail(ENOTSUP, "%s has neither immediates nor inline messages", rail->port.name);
 }
 
 static int to_init(struct hk_verbs_path *p, const struct hk_ib_port *port)
@@ -202,7 +207,7 @@ static int prepare(const struct hk_verbs_path *p, const struct hk_verbs_address 
 		.dest_qp_num = le32toh(a->qpn),
 		.rq_psn = le32toh(a->psn),
 		.max_dest_rd_atomic = 1,
-		.min_rnr_timer = RNR_TIMER,
+		.min_rnr_timer = HK_VERBS_RNR_TIMER,
 	};
 	set_route(port, a, &c->receive.ah_attr);
 	c->send = (struct ibv_qp_attr){
@@ -345,6 +350,7 @@ void hk_verbs_path_close(struct hk_verbs_path *p)
 	free(p->connecting);
 	p->connecting = NULL;
 	hk_ibv()->destroy_qp(p->qp);
+	hk_verbs_cm_drop(p);
 	p->qp = NULL;
 	/* Completions of it that are still queued are nobody's any more. */
 	p->generation++;
@@ -425,4 +431,27 @@ int hk_verbs_path_post(struct hk_verbs_path *p, struct ibv_send_wr *wr, bool sig
 	*note = (struct hk_verbs_posted){p->posted_bytes, probe};
 	p->posted++;
 	return 0;
+}
+
+int hk_verbs_path_announce(struct hk_verbs_path *p, struct ibv_send_wr *wr, uint32_t imm,
+			   bool signal, uint32_t bytes)
+{
+	uint32_t word = htobe32(imm);
+	struct ibv_sge sge = {(uintptr_t)&word, sizeof(word), 0};
+	struct ibv_send_wr message = {.sg_list = &sge,
+				      .num_sge = 1,
+				      .opcode = IBV_WR_SEND,
+				      .send_flags = IBV_SEND_INLINE};
+	int err = 0;
+
+	if (p->link->ep->rails[p->rail].immediates) {
+		wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+		wr->imm_data = word;
+		return hk_verbs_path_post(p, wr, signal, false, bytes);
+	}
+	/* Messages are taken in order, after what was written before them. */
+	wr->opcode = IBV_WR_RDMA_WRITE;
+	if (wr->num_sge)
+		err = hk_verbs_path_post(p, wr, false, false, bytes);
+	return err ? err : hk_verbs_path_post(p, &message, signal, false, 0);
 }

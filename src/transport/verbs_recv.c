@@ -106,17 +106,15 @@ void hk_verbs_arrive(struct hk_verbs_path *p, uint32_t imm)
 static void tell_released(struct hk_verbs_recv *r)
 {
 	struct hk_verbs_link *l = r->link;
-	struct ibv_send_wr wr = {.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
-				 .send_flags = IBV_SEND_INLINE};
+	struct ibv_send_wr wr = {.send_flags = IBV_SEND_INLINE};
+	uint32_t imm = hk_verbs_imm(HK_IMM_RELEASED, r->base.channel, 0, r->number, HK_IMM_CREDIT);
 
-	wr.imm_data = htobe32(
-		hk_verbs_imm(HK_IMM_RELEASED, r->base.channel, 0, r->number, HK_IMM_CREDIT));
 	for (unsigned i = 0; i < l->npaths; i++) {
 		struct hk_verbs_path *p = l->paths[i];
 
 		if (p->state != HK_PATH_UP || !hk_verbs_path_has_room(p))
 			continue;
-		if (hk_verbs_path_post(p, &wr, false, false, 0))
+		if (hk_verbs_path_announce(p, &wr, imm, false, 0))
 			hk_verbs_path_lost(p, "it takes no more work requests");
 		else
 			r->told = r->number;

@@ -146,9 +146,9 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 		to->at && to->number == number && to->bytes == o->bytes && to->mark == o->mark;
 	struct hk_verbs_recv *back = l->recvs[s->base.channel];
 	struct ibv_sge sge[2];
-	struct ibv_send_wr wr = {.sg_list = sge, .opcode = IBV_WR_RDMA_WRITE_WITH_IMM};
+	struct ibv_send_wr wr = {.sg_list = sge};
 	struct hk_verbs_path *p = pick(l);
-	uint32_t bytes, at;
+	uint32_t bytes;
 
 	if (!p || (!direct && !s->ring.at))
 		return 0;
@@ -165,15 +165,17 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 			     (direct ? HK_IMM_DIRECT : 0u) | (back ? HK_IMM_CREDIT : 0u)));
 	if (bytes <= l->ep->rails[p->rail].inline_bytes)
 		wr.send_flags = IBV_SEND_INLINE;
-	at = p->posted;
-	if (hk_verbs_path_post(p, &wr, l->npaths > 1 || o->lent || bytes >= QUIET_BYTES, false,
-			       bytes)) {
+	if (hk_verbs_path_announce(
+		    p, &wr,
+		    hk_verbs_imm(HK_IMM_MESSAGE, s->base.channel, number, back ? back->number : 0,
+				 (direct ? HK_IMM_DIRECT : 0u) | (back ? HK_IMM_CREDIT : 0u)),
+		    l->npaths > 1 || o->lent || bytes >= QUIET_BYTES, bytes)) {
 		hk_verbs_path_lost(p, "it takes no more work requests");
 		return 0;
 	}
 	o->path = (uint8_t)p->index;
 	o->generation = p->generation;
-	o->wr = at;
+	o->wr = p->posted - 1;
 	o->stage = HK_STAGE_POSTED;
 	s->grow = s->grow_told = false;
 	if (back)

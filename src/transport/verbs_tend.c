@@ -133,6 +133,10 @@ static void tend_path(struct hk_verbs_path *p, int64_t now)
 		else
 			hk_verbs_tend_by(l->ep, p->retry_at);
 		break;
+	case HK_PATH_JOINING:
+		if (l->ep->cm)
+			hk_verbs_tend_by(l->ep, now + SOON_NS);
+		break;
 	case HK_PATH_PROBING:
 		if (l->lost_at && now - l->lost_at > LOST_NS)
 			hk_verbs_path_lost(p, "no answer to a probe");
@@ -155,6 +159,7 @@ void hk_verbs_tend(struct hk_verbs_endpoint *ep, int64_t now)
 {
 	ep->tend_at = now + IDLE_NS;
 	look_at_devices(ep);
+	hk_verbs_cm_tend(ep);
 	for (struct hk_verbs_link *l = ep->links; l; l = l->next) {
 		if (l->error)
 			continue;

@@ -23,6 +23,10 @@
  *   lose its content unseen. So one may only add pages of which some bytes are in use by the
  *   caller, or which were watched all the time: nobody who is sane empties those.
  *
+ * Not told are: shmat with SHM_REMAP over watched memory, guards put into it (MADV_GUARD_INSTALL,
+ * Linux 6.13) and taken away again, and the truncation of a tmpfs file of which it is a private
+ * mapping. Who does that to buffers must keep them out of the cache.
+ *
  * The thread that reads must never wait for one that unmaps, however indirectly: it takes no lock
  * but `telling`, which nobody holds while allocating, freeing or unmapping, and allocates nothing
  * itself. The other lock, `lock`, may be held while the C library unmaps; the thread never takes

@@ -162,7 +162,14 @@ static int wire_answer(struct hk_wire *wire, int peer, uint32_t tag, int *sock)
 	return fd >= 0;
 }
 
-static const struct hk_wire_ops wire_ops = {wire_publish, wire_fetch, wire_dial, wire_answer};
+static const struct hk_wire_ops wire_ops = {
+	.publish = wire_publish,
+	.fetch = wire_fetch,
+	.dial = wire_dial,
+	.answer = wire_answer,
+	.routes = hk_routes_one,
+	.dial_by = hk_dial_by_none,
+};
 
 static int make_wire(struct pair *p)
 {

@@ -132,9 +132,9 @@ static void with_an_id_file(void **state)
 			       path, all_reduce, all_reduce),
 			 0);
 	assert_int_not_equal(access(path, F_OK), 0);
-	says("(HOCKET_RANK)", "HOCKET_RANK=0 HOCKET_NRANKS=1 HOCKET_ID_FILE=%s %s -e 8 -n 1 -c 0",
-	     path, all_reduce);
-	says("(hocket run)", "%s run -n 1 %s -e 8 -n 1 -c 0", hocket, all_reduce);
+	says("(hand)", "HOCKET_RANK=0 HOCKET_NRANKS=1 HOCKET_ID_FILE=%s %s -e 8 -n 1 -c 0", path,
+	     all_reduce);
+	says("(hocket)", "%s run -n 1 %s -e 8 -n 1 -c 0", hocket, all_reduce);
 }
 
 /* A port whose successor is free, below those that the kernel hands out by itself. */

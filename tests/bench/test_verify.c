@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "element.h"
+#include "numbers.h"
 #include "perf_options.h"
 #include "verify.h"
 
@@ -173,16 +174,16 @@ static void sizes_take_suffixes(void **state)
 {
 	size_t bytes;
 
-	assert_int_equal(hk_perf_parse_size("8", &bytes), 0);
+	assert_int_equal(hk_bench_parse_size("8", &bytes), 0);
 	assert_int_equal(bytes, 8);
-	assert_int_equal(hk_perf_parse_size("64M", &bytes), 0);
+	assert_int_equal(hk_bench_parse_size("64M", &bytes), 0);
 	assert_int_equal(bytes, 64 << 20);
-	assert_int_equal(hk_perf_parse_size("2kb", &bytes), 0);
+	assert_int_equal(hk_bench_parse_size("2kb", &bytes), 0);
 	assert_int_equal(bytes, 2048);
-	assert_int_equal(hk_perf_parse_size("", &bytes), -1);
-	assert_int_equal(hk_perf_parse_size("-4", &bytes), -1);
-	assert_int_equal(hk_perf_parse_size("4X", &bytes), -1);
-	assert_int_equal(hk_perf_parse_size("4KK", &bytes), -1);
+	assert_int_equal(hk_bench_parse_size("", &bytes), -1);
+	assert_int_equal(hk_bench_parse_size("-4", &bytes), -1);
+	assert_int_equal(hk_bench_parse_size("4X", &bytes), -1);
+	assert_int_equal(hk_bench_parse_size("4KK", &bytes), -1);
 }
 
 static enum hk_perf_parse parse(struct hk_perf_options *o, const char *line)

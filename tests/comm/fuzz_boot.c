@@ -38,7 +38,7 @@ static void try_contact(const uint8_t *p, size_t n)
 
 	if (hk_boot_parse_contact(p, n, &c))
 		return;
-	hk_net_print(c.addr, HK_BOOT_ADDRS, text, sizeof(text));
+	hk_net_print(c.addr, HK_CONTACT_ADDRS, text, sizeof(text));
 	hk_boot_format_contact(&c, out);
 	check(!memcmp(out, p, sizeof(out)));
 }

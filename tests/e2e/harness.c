@@ -3,10 +3,12 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -23,12 +25,10 @@
 
 extern char **environ;
 
-void e2e_main(int argc, char **argv, const struct scenario *scenarios)
+static void be_rank(char **argv, const struct scenario *scenario)
 {
 	struct rank r;
 
-	if (argc != 5)
-		return;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	r.rank = atoi(argv[2]);
 	r.nranks = atoi(argv[3]);
@@ -39,26 +39,41 @@ void e2e_main(int argc, char **argv, const struct scenario *scenarios)
 			exit(2);
 		r.id.internal[i] = (char)byte;
 	}
-	for (; scenarios->name; scenarios++) {
-		if (strcmp(scenarios->name, argv[1]) == 0) {
-			scenarios->run(&r);
-			exit(0);
-		}
-	}
-	exit(2);
+	scenario->run(&r);
+}
+
+/* What HOCKET_TEST_LAUNCH and HOCKET_TEST_HOSTS ask for. */
+static void place(int rank, int n)
+{
+	const char *hosts = getenv("HOCKET_TEST_HOSTS");
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", rank);
+	setenv("HOCKET_RANK", text, 1);
+	if (!hosts)
+		return;
+	snprintf(text, sizeof(text), "%d", rank * atoi(hosts) / n);
+	setenv("HOCKET_HOST_ID", text, 1);
 }
 
 static pid_t start(const char *scenario, int rank, int n, const hocketUniqueId *id)
 {
-	char rank_text[16], n_text[16], hex[2 * sizeof(id->internal) + 1];
-	char *argv[] = {(char *)"rank", (char *)(uintptr_t)scenario, rank_text, n_text, hex, NULL};
+	char rank_text[16], n_text[16], hex[2 * sizeof(id->internal) + 1], self[PATH_MAX] = "";
+	char *launch = getenv("HOCKET_TEST_LAUNCH");
+	char *argv[] = {launch, self, (char *)(uintptr_t)scenario, rank_text, n_text, hex, NULL};
 	pid_t pid;
 
+	/* Not /proc/self/exe, which is another program in one that is started in between. */
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
 	snprintf(rank_text, sizeof(rank_text), "%d", rank);
 	snprintf(n_text, sizeof(n_text), "%d", n);
 	for (size_t i = 0; i < sizeof(id->internal); i++)
 		snprintf(hex + 2 * i, 3, "%02x", (unsigned char)id->internal[i]);
-	assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
+	if (launch)
+		place(rank, n);
+	assert_int_equal(posix_spawnp(&pid, launch ? launch : self, NULL, NULL,
+				      launch ? argv : argv + 1, environ),
+			 0);
 	return pid;
 }
 
@@ -89,17 +104,18 @@ static int reap(pid_t *pids, int *statuses, int n)
 	return left == 0;
 }
 
-void e2e_run(const char *scenario, int n, int victim)
+/* Whether all ranks succeed. */
+static bool run(const char *scenario, int n, int victim)
 {
-	int statuses[MAX_RANKS] = {0}, failed = 0;
+	int statuses[MAX_RANKS] = {0};
 	pid_t pids[MAX_RANKS];
 	hocketUniqueId id;
+	bool good;
 
 	assert_int_equal(hocketGetUniqueId(&id), hocketSuccess);
 	for (int i = 0; i < n; i++)
 		pids[i] = start(scenario, i, n, &id);
-	if (!reap(pids, statuses, n))
-		failed = 1;
+	good = reap(pids, statuses, n);
 	for (int i = 0; i < n; i++) {
 		if (i == victim || statuses[i] == 0)
 			continue;
@@ -107,9 +123,32 @@ void e2e_run(const char *scenario, int n, int victim)
 			WIFSIGNALED(statuses[i]) ? "signal" : "status",
 			WIFSIGNALED(statuses[i]) ? WTERMSIG(statuses[i])
 						 : WEXITSTATUS(statuses[i]));
-		failed = 1;
+		good = false;
 	}
-	assert_false(failed);
+	return good;
+}
+
+void e2e_run(const char *scenario, int n, int victim)
+{
+	assert_true(run(scenario, n, victim));
+}
+
+void e2e_main(int argc, char **argv, const struct scenario *scenarios)
+{
+	int n = argc == 3 ? atoi(argv[2]) : 0;
+
+	if (argc != 5 && argc != 3)
+		return;
+	while (scenarios->name && strcmp(scenarios->name, argv[1]) != 0)
+		scenarios++;
+	if (!scenarios->name || (argc == 3 && (n < 1 || n > MAX_RANKS))) {
+		fprintf(stderr, "usage: %s [SCENARIO RANKS]\n", argv[0]);
+		exit(2);
+	}
+	if (argc == 3)
+		exit(run(argv[1], n, -1) ? 0 : 1);
+	be_rank(argv, scenarios);
+	exit(0);
 }
 
 hocketComm_t e2e_init(const struct rank *r, hocketConfig_t *config)

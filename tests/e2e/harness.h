@@ -4,6 +4,11 @@
  * per rank with the name of a scenario, and the scenario's function runs in each. A rank that fails
  * a check prints where and exits with 1; the parent's cmocka test fails if any rank did, or was
  * late.
+ *
+ * A scenario can be run alone, too: `test_every rooted 3` starts 3 ranks, and its exit status says
+ * whether all have succeeded. That is how scripts run scenarios where transports need devices
+ * (tests/softroce); with HOCKET_TEST_LAUNCH each rank is then started by that command, which finds
+ * the rank's number in HOCKET_RANK; with HOCKET_TEST_HOSTS=2 the ranks act as on so many hosts.
  */
 #ifndef TESTS_E2E_HARNESS_H
 #define TESTS_E2E_HARNESS_H
@@ -24,7 +29,8 @@ struct scenario {
 	void (*run)(struct rank *r);
 };
 
-/* In main: runs a scenario and exits if this process is a rank, else returns. */
+/* In main: runs a scenario and exits if this process is a rank, or if one is asked for, else
+ * returns. */
 void e2e_main(int argc, char **argv, const struct scenario *scenarios);
 /* Runs a scenario with n ranks; fails the cmocka test unless all succeed. A rank that scenario
  * kills on purpose is `victim` (-1: none), whose status does not matter. */

@@ -93,6 +93,13 @@ static void test_config(void **state)
 	config.timeoutMs = 0;
 	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument,
 		"timeout");
+	config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
+	config.transports = "shm,smoke";
+	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument, "smoke");
+	config.transports = "";
+	refused(hocketCommInitRankConfig(&comm, 1, id, 0, &config), hocketInvalidArgument,
+		"names no transport");
+	assert_int_equal(hocketGetUniqueId(&id), hocketSuccess); /* "shm,smoke" has used it */
 	/* A header without the later fields. */
 	config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
 	config.slots = 1;

@@ -91,7 +91,7 @@ static void test_complaints(void **state)
 		{"schedule ring_all_reduce --in-place=1", "--in-place=1: that flag takes no value"},
 		{"run -n", "run: -n needs a value\n"},
 		{"run -n 2 --timeout", "run: --timeout needs a value\n"},
-		{"run -n 2 -x true", "run: unknown flag -x\n"},
+		{"run -n 2 -q true", "run: unknown flag -q\n"},
 		{"doctor --what", "unknown argument --what\nusage: hocket doctor\n"},
 		{"schedule ring_all_reduce ring_all_gather", "one algorithm at a time"},
 		{"nothing", "there is no command nothing"},

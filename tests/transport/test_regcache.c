@@ -7,6 +7,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -16,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,6 +128,16 @@ static bool use(struct fixture *f, const void *at, size_t bytes)
 	assert_int_equal(pinned_stale(r, at, bytes), 0);
 	hk_regcache_put(f->cache, r);
 	return true;
+}
+
+/* Nothing is registered any more, or will not be in a moment. */
+static void await_removal(struct fixture *f)
+{
+	for (int i = 0; i < 1000 && f->device.live; i++) {
+		sched_yield();
+		hk_regcache_tidy(f->cache);
+	}
+	assert_int_equal(f->device.live, 0);
 }
 
 static void test_find(void **state)
@@ -260,11 +274,7 @@ static void test_gone(void **state)
 		assert_int_equal(f->device.adds, adds + 1);
 		/* and no page that went is still held */
 		munmap(a, 4 * PAGE);
-		for (int k = 0; k < 1000 && f->device.live; k++) {
-			sched_yield();
-			hk_regcache_tidy(f->cache);
-		}
-		assert_int_equal(f->device.live, 0);
+		await_removal(f);
 	}
 }
 
@@ -354,21 +364,21 @@ static void test_refused(void **state)
 	number(p, 1);
 	assert_false(use(f, s, PAGE));
 	assert_false(use(f, m, PAGE));
-	assert_false(use(f, p, PAGE));
+	use(f, p, PAGE); /* as the file system is: once written, a page is the process's own */
 	assert_int_equal(mprotect(a, PAGE, PROT_READ), 0);
 	assert_false(use(f, a, PAGE));
 	/* a hole */
 	munmap(a + PAGE, PAGE);
 	assert_false(use(f, a + PAGE, PAGE));
-	assert_int_equal(f->device.live, 0);
 	/* nothing is tried twice at once */
 	adds = f->device.adds;
 	for (int i = 0; i < 10; i++)
 		assert_false(use(f, s, PAGE) || use(f, a, PAGE));
 	assert_int_equal(f->device.adds, adds);
+	munmap(p, PAGE);
+	await_removal(f);
 	munmap(s, PAGE);
 	munmap(m, PAGE);
-	munmap(p, PAGE);
 	munmap(a, PAGE);
 	close(fd);
 	fclose(file);
@@ -448,6 +458,47 @@ static void test_bounds(void **state)
 	munmap(many, 4 * MOST_REGIONS * PAGE);
 }
 
+/* Less may be locked than the cache was told. */
+static void test_locked_limit(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *a = map(64);
+	struct hk_reg *r;
+
+	need_watch(f);
+	f->device.most_locked = 8 * PAGE;
+	for (size_t i = 0; i < 64; i += 4)
+		assert_true(use(f, a + i * PAGE, 3 * PAGE));
+	/* but not if all is in use */
+	r = hk_regcache_get(f->cache, a, 8 * PAGE);
+	assert_non_null(r);
+	assert_false(use(f, a + 32 * PAGE, PAGE));
+	hk_regcache_put(f->cache, r);
+	munmap(a, 64 * PAGE);
+}
+
+/* A bound of 0 bytes: nothing is registered, nothing watched. */
+static void test_off(void **state)
+{
+	struct fixture *f = *state;
+	struct pinned_device device = {.fail_above = 0};
+	struct hk_regcache *cache;
+	struct hk_vmwatch w;
+	uint8_t *a = map(2);
+
+	need_watch(f);
+	assert_int_equal(hk_vmwatch_open(&w), 0);
+	assert_int_equal(hk_regcache_create(&pinned_ops, &device, 0, 64, &cache), 0);
+	assert_null(hk_regcache_get(cache, a, PAGE));
+	munmap(a, 2 * PAGE);
+	for (int i = 0; i < 1000 && !hk_vmwatch_settled(&w); i++)
+		sched_yield();
+	assert_false(hk_vmwatch_pending(&w));
+	hk_regcache_destroy(cache);
+	hk_vmwatch_close(&w);
+	assert_int_equal(device.adds, 0);
+}
+
 static void test_all_in_use(void **state)
 {
 	struct fixture *f = *state;
@@ -516,7 +567,7 @@ static void test_attached_sparse(void **state)
 	assert_int_equal(hk_regcache_create(&pinned_device_ops, &f->device, 8 * piece, MOST_REGIONS,
 					    &f->cache),
 			 0);
-	f->device.memory = (struct hk_device_memory){(uintptr_t)m.base, m.bytes, 1};
+	f->device.memory = (struct hk_device_memory){(uintptr_t)m.base, m.bytes, 0, 1};
 	r = hk_regcache_get(f->cache, (uint8_t *)m.base + piece + 10, 100);
 	assert_non_null(r);
 	assert_int_equal(r->base, (uintptr_t)m.base + piece);
@@ -544,7 +595,7 @@ static void test_device(void **state)
 		UINTPTR_MAX / 2 + 1 + 64 * (uintptr_t)PAGE; /* never a host address */
 	struct hk_reg *r;
 
-	f->device.memory = (struct hk_device_memory){base, 16 * PAGE, 41};
+	f->device.memory = (struct hk_device_memory){base, 16 * PAGE, base, 41};
 	r = hk_regcache_get(f->cache, (void *)(base + 3 * PAGE), 100);
 	assert_non_null(r);
 	assert_int_equal(r->base, base);
@@ -578,7 +629,7 @@ static void test_device_part(void **state)
 	const uintptr_t base = UINTPTR_MAX / 2 + 1 + 64 * (uintptr_t)PAGE;
 	struct hk_reg *r;
 
-	f->device.memory = (struct hk_device_memory){base, 16 * PAGE, 41};
+	f->device.memory = (struct hk_device_memory){base, 16 * PAGE, base, 41};
 	f->device.fail_above = 2 * PAGE;
 	r = hk_regcache_get(f->cache, (void *)(base + 3 * PAGE + 5), PAGE);
 	assert_non_null(r);
@@ -619,6 +670,96 @@ static void test_two_caches(void **state)
 	munmap(a, 4 * PAGE);
 }
 
+/* What is no longer cached is no longer watched: its owner's unmapping must not wait for us. */
+static void test_unwatched(void **state)
+{
+	struct fixture *f = *state;
+	struct hk_vmwatch w;
+	uint8_t *a = map(4);
+
+	need_watch(f);
+	assert_int_equal(hk_vmwatch_open(&w), 0);
+	assert_true(use(f, a, 2 * PAGE));
+	f->device.fail_above = PAGE;
+	assert_true(use(f, a + 2 * PAGE, PAGE));
+	/* Takes the place of both. */
+	f->device.fail_above = 0;
+	assert_true(use(f, a, 3 * PAGE));
+	assert_int_equal(stats(f).regions, 1);
+	munmap(a, PAGE);
+	for (int i = 0; i < 1000 && !hk_vmwatch_settled(&w); i++)
+		sched_yield();
+	assert_true(hk_vmwatch_pending(&w));
+	await_removal(f);
+	hk_vmwatch_take(&w, (struct hk_vmwatch_gone[HK_VMWATCH_GONE]){{0}});
+	munmap(a + PAGE, 3 * PAGE);
+	for (int i = 0; i < 1000 && !hk_vmwatch_settled(&w); i++)
+		sched_yield();
+	assert_false(hk_vmwatch_pending(&w));
+	hk_vmwatch_close(&w);
+}
+
+/* Makes system call `number` fail with EPERM from now on; of ioctl only with this request. */
+static int forbid(unsigned number, unsigned request)
+{
+	bool any = number != SYS_ioctl;
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, request, 0, any ? 0 : 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = {sizeof(code) / sizeof(code[0]), code};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, 2, &filter);
+}
+
+/* In a container that forbids userfaultfd, and the device too. */
+static int contained(void)
+{
+	struct hk_memory m = shared_memory(4 * PAGE);
+	struct pinned_device device = {.fail_above = 0};
+	struct hk_regcache *cache;
+	struct hk_regcache_stats s;
+	uint8_t *a = map(1);
+	struct hk_reg *r;
+
+	if (forbid(SYS_userfaultfd, 0) || forbid(SYS_ioctl, 0xaa00) ||
+	    hk_regcache_create(&pinned_ops, &device, MOST_BYTES, MOST_REGIONS, &cache))
+		return 1;
+	hk_regcache_stats(cache, &s);
+	if (s.ordinary || hk_regcache_get(cache, a, PAGE) || device.adds)
+		return 2;
+	if (hk_regcache_attach(cache, &m))
+		return 3;
+	r = hk_regcache_get(cache, m.base, PAGE);
+	if (!r)
+		return 4;
+	hk_regcache_put(cache, r);
+	hk_regcache_detach(cache, &m);
+	hk_regcache_destroy(cache);
+	return device.live ? 5 : 0;
+}
+
+static void test_contained(void **state)
+{
+	struct fixture *f = *state;
+	int status = -1;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		_exit(contained());
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(f->device.adds, 0);
+}
+
 /* More goes away than can be listed. */
 static void test_much_gone(void **state)
 {
@@ -650,7 +791,7 @@ static void test_much_gone(void **state)
 /* In a child: nothing is cached, nothing waits, and it can start anew. */
 static int child(struct fixture *f, uint8_t *a)
 {
-	struct pinned_device device = {.fail = 0};
+	struct pinned_device device = {.fail_above = 0};
 	struct hk_regcache *cache;
 	struct hk_reg *r;
 
@@ -660,7 +801,7 @@ static int child(struct fixture *f, uint8_t *a)
 	hk_regcache_destroy(f->cache);
 	if (f->device.removes)
 		return 2;
-	if (!CHILD_THREADS)
+	if (!CHILD_THREADS || !pinned_in_child)
 		return 0;
 	if (hk_regcache_create(&pinned_ops, &device, MOST_BYTES, MOST_REGIONS, &cache))
 		return 3;
@@ -733,6 +874,8 @@ static void test_fork_lives_on(void **state)
 
 int main(void)
 {
+	int missing = pinned_open();
+
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_find, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
@@ -743,6 +886,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pieces_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_locked_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_all_in_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attached, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attached_sparse, setup_device, teardown),
@@ -751,9 +896,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_caches, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_much_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unwatched, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_contained, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fork, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fork_lives_on, setup, teardown),
 	};
 
+	if (missing)
+		return missing;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

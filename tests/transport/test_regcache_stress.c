@@ -29,7 +29,7 @@
 #define PLACE_PAGES 4u
 #define PLACE_BYTES (PLACE_PAGES * PAGE)
 #define HOLE_BYTES  ((size_t)4 << 30)
-#define LIMIT_NS    (INT64_C(20) * 1000000000)
+#define LIMIT_NS    (INT64_C(8) * 1000000000)
 
 struct world {
 	struct pinned_device device;
@@ -183,7 +183,11 @@ static void test_stress(void **state)
 
 int main(void)
 {
+	int missing = pinned_open();
+
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_stress)};
 
+	if (missing)
+		return missing;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ struct wire {
 	struct hk_wire base;
 	struct test_wires *world;
 	int rank;
+	bool gone; /* under the world's lock */
 };
 
 struct test_wires {
@@ -152,6 +153,21 @@ static int wire_dial(struct hk_wire *base, int peer, uint32_t tag, int *sock)
 	return 0;
 }
 
+/* Between processes nobody would listen any more for one that is gone. */
+static int wire_dial_by(struct hk_wire *base, int peer, uint32_t tag, unsigned route,
+			int64_t timeout_ns, int stop, int *sock)
+{
+	struct test_wires *world = ((struct wire *)base)->world;
+	bool gone;
+
+	pthread_mutex_lock(&world->lock);
+	gone = world->ranks[peer].gone;
+	pthread_mutex_unlock(&world->lock);
+	if (gone)
+		return hk_fail_quiet(HK_EPEER, "rank %d no longer listens", peer);
+	return wire_dial(base, peer, tag, sock);
+}
+
 static int wire_answer(struct hk_wire *base, int peer, uint32_t tag, int *sock)
 {
 	struct wire *w = (struct wire *)base;
@@ -176,6 +192,8 @@ static const struct hk_wire_ops wire_ops = {
 	.fetch = wire_fetch,
 	.dial = wire_dial,
 	.answer = wire_answer,
+	.routes = hk_routes_one,
+	.dial_by = wire_dial_by,
 };
 
 int test_wires_create(int nranks, int sndbuf, int rcvbuf, struct test_wires **wires)
@@ -190,7 +208,7 @@ int test_wires_create(int nranks, int sndbuf, int rcvbuf, struct test_wires **wi
 	world->sndbuf = sndbuf;
 	world->rcvbuf = rcvbuf;
 	for (int i = 0; i < nranks; i++)
-		world->ranks[i] = (struct wire){{&wire_ops}, world, i};
+		world->ranks[i] = (struct wire){{&wire_ops}, world, i, false};
 	*wires = world;
 	return 0;
 }
@@ -205,6 +223,7 @@ void test_wires_leave(struct test_wires *world, int rank)
 	struct parcel **p = &world->parcels, *gone;
 
 	pthread_mutex_lock(&world->lock);
+	world->ranks[rank].gone = true;
 	while ((gone = *p)) {
 		if (gone->to != rank) {
 			p = &gone->next;
