@@ -27,9 +27,9 @@ start_job() { # RANKS [STEADY-FLAGS...]
 # Runs a command that breaks something, and remembers when.
 fault() {
 	local up
+	"$@"
 	read -r up _ </proc/uptime
 	faulted=${up/./}0
-	"$@"
 }
 
 # Ranks that were held (--hold) make calls.
