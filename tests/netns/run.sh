@@ -101,7 +101,7 @@ begun() {
 
 wrong() {
 	echo "  WRONG: $*"
-	[ $bad = 1 ] && return
+	[ "$bad" = 1 ] && return
 	bad=1
 	for ((i = 0; i < nspaces; i++)); do
 		sed "s/^/    $i: /" "$folder/log$i" | tail -n 15
