@@ -139,6 +139,7 @@ static int verbs_open(const struct hk_endpoint_env *env, struct hk_endpoint **ou
 		err = hk_fail(ENOMEM, "no memory for %d peers", env->nranks);
 	for (unsigned i = 0; i < ep->nrails && !err; i++) {
 		ep->rails[i].port = ep->ports[i];
+		hk_verbs_limit_mtu(&ep->rails[i].port);
 		err = open_rail(&ep->rails[i]);
 	}
 	if (!err)

@@ -276,6 +276,8 @@ bool hk_verbs_takes_dmabufs(const struct hk_ibv *ibv, struct ibv_pd *pd);
 
 /* Makes the queue pair, which waits for its peer. */
 int hk_verbs_path_open(struct hk_verbs_path *p);
+/* Makes the port's packets no larger than HOCKET_IB_MTU. */
+void hk_verbs_limit_mtu(struct hk_ib_port *port);
 void hk_verbs_path_address(const struct hk_verbs_path *p, struct hk_verbs_address *a);
 /* Connects it. */
 int hk_verbs_path_connect(struct hk_verbs_path *p, const struct hk_verbs_address *a);

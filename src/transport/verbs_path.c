@@ -133,6 +133,14 @@ int hk_verbs_path_open(struct hk_verbs_path *p)
 	return 0;
 }
 
+void hk_verbs_limit_mtu(struct hk_ib_port *port)
+{
+	int64_t most = hk_param(HK_PARAM_IB_MTU);
+
+	while (most && port->mtu > IBV_MTU_256 && (INT64_C(128) << port->mtu) > most)
+		port->mtu--;
+}
+
 void hk_verbs_path_address(const struct hk_verbs_path *p, struct hk_verbs_address *a)
 {
 	const struct hk_ib_port *port = &p->link->ep->rails[p->rail].port;

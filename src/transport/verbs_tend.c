@@ -59,6 +59,7 @@ static void refresh(struct hk_verbs_endpoint *ep, unsigned i, enum ibv_event_typ
 
 	if (hk_ib_refresh(&rail->port, &changed))
 		rail->port.active = false;
+	hk_verbs_limit_mtu(&rail->port);
 	rail->down = !rail->port.active || type == IBV_EVENT_DEVICE_FATAL;
 	if (rail->down && !was_down)
 		hk_log(HK_LOG_WARN, "rank %d: port %s (%s) is down: %s", ep->base.rank,
