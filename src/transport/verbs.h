@@ -110,6 +110,7 @@ struct hk_verbs_path {
 	unsigned rail;	     /* here; the peer's is known to the peer */
 	uint16_t generation; /* of the queue pair: counts its renewals, the same on both ends */
 	enum hk_verbs_state state;
+	bool spare;	  /* takes messages only while no other path works */
 	bool peer_fenced; /* the peer has given it up, and has said what had come */
 	bool tell_fenced, tell_join, tell_answer; /* when there is room for it */
 	bool doomed;				  /* lost, when it has been connected */
@@ -162,7 +163,7 @@ struct hk_verbs_link {
 	int64_t lost_at;		  /* no path works since; 0: one does */
 	uint64_t token;			  /* that both know */
 	char host[64];			  /* the peer's */
-	unsigned npaths;
+	unsigned npaths, nstriped;	  /* the second: without spares */
 	struct hk_verbs_path *paths[HK_VERBS_PATHS];
 	struct hk_verbs_send *sends[HK_VERBS_CHANNELS];
 	struct hk_verbs_recv *recvs[HK_VERBS_CHANNELS];

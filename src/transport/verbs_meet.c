@@ -45,7 +45,7 @@ struct hello {
 
 struct pair {
 	uint8_t dialler, answerer; /* rails */
-	uint8_t open, zero;	   /* whether there is a queue pair */
+	uint8_t open, spare;	   /* whether there is a queue pair; and of which kind */
 	struct hk_verbs_address address;
 };
 
@@ -204,6 +204,11 @@ static void pair_up(struct hk_verbs_link *l)
 	for (unsigned n = m->npaths, k = 1; k < qps; k++)
 		for (unsigned i = 0; i < n; i++)
 			add_pair(m, m->pairs[i].dialler, m->pairs[i].answerer);
+	/* One queue pair alone would take the link with it, whatever befalls it. */
+	if (m->npaths == 1) {
+		add_pair(m, m->pairs[0].dialler, m->pairs[0].answerer);
+		m->pairs[1].spare = 1;
+	}
 }
 
 /* Makes the paths; queue pairs where both ports are up. dialler: which side this is. */
@@ -226,6 +231,8 @@ static int make_paths(struct hk_verbs_link *l, bool dialler)
 		if (err)
 			break;
 		l->npaths++;
+		l->paths[i]->spare = q->spare;
+		l->nstriped += !q->spare;
 		snprintf(l->paths[i]->peer_port, sizeof(l->paths[i]->peer_port), "%s",
 			 m->peer.rails[other].name);
 		l->paths[i]->cm_to = m->peer.rails[other].cm;

@@ -81,6 +81,14 @@ static void settle(struct hk_verbs_send *s)
 
 /* --- posting --- */
 
+/* Whether p is to be preferred to q. */
+static bool better(const struct hk_verbs_path *p, const struct hk_verbs_path *q)
+{
+	if (!q || p->spare != q->spare)
+		return !q || q->spare;
+	return p->posted_bytes - p->completed_bytes < q->posted_bytes - q->completed_bytes;
+}
+
 static struct hk_verbs_path *pick(const struct hk_verbs_link *l)
 {
 	struct hk_verbs_path *best = NULL;
@@ -88,9 +96,7 @@ static struct hk_verbs_path *pick(const struct hk_verbs_link *l)
 	for (unsigned i = 0; i < l->npaths; i++) {
 		struct hk_verbs_path *p = l->paths[i];
 
-		if (p->state == HK_PATH_UP && hk_verbs_path_has_room(p) &&
-		    (!best || p->posted_bytes - p->completed_bytes <
-				      best->posted_bytes - best->completed_bytes))
+		if (p->state == HK_PATH_UP && hk_verbs_path_has_room(p) && better(p, best))
 			best = p;
 	}
 	return best;
@@ -169,7 +175,7 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 		    p, &wr,
 		    hk_verbs_imm(HK_IMM_MESSAGE, s->base.channel, number, back ? back->number : 0,
 				 (direct ? HK_IMM_DIRECT : 0u) | (back ? HK_IMM_CREDIT : 0u)),
-		    l->npaths > 1 || o->lent || bytes >= QUIET_BYTES, bytes)) {
+		    l->nstriped > 1 || o->lent || bytes >= QUIET_BYTES, bytes)) {
 		hk_verbs_path_lost(p, "it takes no more work requests");
 		return 0;
 	}
@@ -319,7 +325,7 @@ static int verbs_flush(struct hk_send *base)
 	if (s->first != s->number)
 		return l->gone ? hk_verbs_peer_gone(l, &s->error) : 0;
 	/* With other paths to go, what is under way may still need us. */
-	return l->npaths == 1 && !lends_any(s);
+	return l->nstriped == 1 && !lends_any(s);
 }
 
 const struct hk_send_ops hk_verbs_send_ops = {
