@@ -15,6 +15,7 @@
 #include "link.h"
 
 #define WARM_BYTES (4u << 20) /* most that warming up and calibrating moves per kind and way */
+#define TOO_LONG   3	      /* times as long as a block is meant to take */
 /* Messages of a block, if their number is not given. */
 #define LEAST_PINGS  5
 #define MOST_PINGS   20000
@@ -25,7 +26,8 @@ enum kind { PING_PONG, ONE_WAY, BOTH_WAYS, KINDS };
 
 /* What one way showed. */
 struct record {
-	unsigned iters[KINDS];
+	uint32_t iters[KINDS];
+	double took_ms[KINDS]; /* the last block */
 	double *samples;       /* us of every ping-pong of all rounds ... */
 	size_t nsamples;       /* ... and how many */
 	double *blocks[KINDS]; /* per round: the median us; messages per second */
@@ -182,6 +184,29 @@ static int prepare(struct session *s, struct hk_lp_way **ways, unsigned n)
 	return 0;
 }
 
+/* A block that took much longer than meant, because the ranks did not run at the same time any
+ * more, makes the next ones shorter. */
+static int adapt(struct session *s, struct record *r)
+{
+	const struct hk_lp_options *o = s->run->options;
+	uint32_t mine[KINDS], theirs[KINDS];
+
+	for (int k = 0; k < KINDS; k++) {
+		double share = o->block_ms / (r->took_ms[k] > 1e-6 ? r->took_ms[k] : 1e-6);
+
+		mine[k] = r->iters[k];
+		if (share < 1.0 / TOO_LONG)
+			mine[k] = fit(r->iters[k] * share, (enum kind)k);
+		if (mine[k] > r->iters[k])
+			mine[k] = r->iters[k]; /* there is no room for more samples */
+	}
+	if (hk_lp_swap(s->run, mine, theirs, sizeof(mine)))
+		return hk_fail(HK_EPEER, "the two ranks could not agree how long to measure");
+	for (int k = 0; k < KINDS; k++)
+		r->iters[k] = s->run->rank ? theirs[k] : mine[k];
+	return 0;
+}
+
 /* --- the rounds --- */
 
 static int run_round(struct session *s, struct hk_lp_way **ways, unsigned n, unsigned round)
@@ -191,16 +216,24 @@ static int run_round(struct session *s, struct hk_lp_way **ways, unsigned n, uns
 			unsigned i = (turn + round) % n;
 			struct record *r = &s->records[i];
 			double *samples = r->samples + r->nsamples;
+			int64_t start = hk_now_ns();
 			int err = run_block(s, ways[i], (enum kind)k, r->iters[k], samples,
 					    &r->blocks[k][round]);
 
 			if (err)
 				return err;
+			r->took_ms[k] = (double)(hk_now_ns() - start) * 1e-6;
 			if (k != PING_PONG)
 				continue;
 			r->blocks[k][round] = sort_for_median(samples, r->iters[k]);
 			r->nsamples += r->iters[k];
 		}
+	}
+	for (unsigned i = 0; i < n && !s->run->options->iters; i++) {
+		int err = adapt(s, &s->records[i]);
+
+		if (err)
+			return err;
 	}
 	return 0;
 }

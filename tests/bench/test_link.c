@@ -168,7 +168,7 @@ static void other_sizes_and_modes(void **state)
 	passes("-t shm,tcp -b 9 -e 70001 -i 34996 " QUICK);
 	assert_int_equal(count("     70001  "), 6);
 	passes("-t shm,tcp -R 1 -m 3 -b 8 -e 200K -f 5000 " QUICK);
-	passes("-t shm -b 64 -e 64 -r 2 -B 1"); /* by time */
+	passes("-t tcp -b 64 -e 64 -r 2 -B 1"); /* by time */
 }
 
 static void what_makes_no_sense_is_refused(void **state)
