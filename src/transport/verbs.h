@@ -402,7 +402,7 @@ void hk_verbs_recv_sever(struct hk_verbs_recv *r);
 /* Posts what waits for a path, a ring or a place. */
 void hk_verbs_send_push(struct hk_verbs_send *s);
 void hk_verbs_recv_push(struct hk_verbs_recv *r);
-/* The sender waits with this message, which is too long, and nothing else is under way. */
+/* The sender waits with this message, which is too long; none after it is under way. */
 void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number);
 /* The receiver has released all messages before one whose number ends so. */
 void hk_verbs_credit(struct hk_verbs_send *s, uint8_t released);
