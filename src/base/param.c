@@ -59,7 +59,7 @@ static const struct {
 	[HK_PARAM_IB_PKEY] =
 		{"HOCKET_IB_PKEY", 0, 0, 65535,
 		 "InfiniBand partition key by its value, as 0x8001; 0: the first of the port's"},
-	[HK_PARAM_IB_TIMEOUT] = {"HOCKET_IB_TIMEOUT", 13, 1, 31,
+	[HK_PARAM_IB_TIMEOUT] = {"HOCKET_IB_TIMEOUT", 14, 1, 31,
 				 "an RDMA packet without an answer is sent again after 4.096 us "
 				 "times 2 to this"},
 	[HK_PARAM_IB_RETRY_CNT] =
@@ -97,7 +97,7 @@ static const struct {
 				 "folder whose hocket/ keeps what `hocket tune` measured"},
 	[HK_PARAM_HOME] = {"HOME", "the same in .cache/hocket/, where XDG_CACHE_HOME is not set"},
 	[HK_PARAM_TRANSPORTS] = {"HOCKET_TRANSPORTS",
-				 "transports allowed, comma-separated, best first: shm,tcp"},
+				 "transports allowed, comma-separated, best first: shm,verbs,tcp"},
 	[HK_PARAM_IFNAME] =
 		{"HOCKET_IFNAME",
 		 "network interfaces for start-up and tcp: starts of names, comma-separated; ^NAME "

@@ -178,7 +178,7 @@ static int list_transports(const char *names, const struct hk_transport **list, 
 		if (!list[(*count)++])
 			return hk_fail(EINVAL,
 				       "HOCKET_TRANSPORTS names '%s', which is no transport; use "
-				       "shm,tcp or one of them",
+				       "shm,verbs,tcp or some of them",
 				       name);
 	}
 	return *count ? 0 : hk_fail(EINVAL, "HOCKET_TRANSPORTS names no transport");
@@ -212,7 +212,7 @@ static int open_endpoints(struct hk_comm *c, struct rank_record *own)
 	}
 	if (!open && c->nranks > 1)
 		return hk_fail(ENOTSUP, "no transport of HOCKET_TRANSPORTS works between "
-					"processes; use shm,tcp or one of them");
+					"processes; use shm,verbs,tcp or some of them");
 	return 0;
 }
 
