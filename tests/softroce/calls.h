@@ -22,7 +22,7 @@ struct calls {
 	int rank, nranks;
 	size_t count; /* elements of the longer buffer, a multiple of nranks */
 	float *in, *out[2];
-	bool plain; /* the buffers are the process's own, not hocketMemAlloc's */
+	bool plain;		/* the buffers are the process's own, not hocketMemAlloc's */
 	uint32_t made, checked; /* calls so far, and with these buffers */
 	struct {
 		enum call kind;
