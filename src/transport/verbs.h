@@ -62,8 +62,9 @@ struct hk_verbs_rail {
 	unsigned depth;	  /* of the completion queue ... */
 	unsigned claimed; /* ... by paths */
 	uint32_t inline_bytes;
-	bool immediates; /* the device has them */
-	bool down;	 /* the port's own word */
+	bool immediates;    /* the device has them */
+	bool down;	    /* the port's own word ... */
+	int64_t down_since; /* ... and since when */
 };
 
 struct hk_verbs_endpoint;

@@ -14,6 +14,7 @@
 #define IDLE_NS	 INT64_C(100000000) /* between looks when nothing is due */
 #define DRAIN_NS INT64_C(50000000)  /* most that a stopped queue pair may take to say all */
 #define SOON_NS	 INT64_C(200000)
+#define DOWN_NS	 INT64_C(500000000)  /* most that the only port may be down */
 #define LOST_NS	 INT64_C(1000000000) /* most without a path that works, while one is tried */
 
 void hk_verbs_tend_by(struct hk_verbs_endpoint *ep, int64_t at)
@@ -62,6 +63,8 @@ static void refresh(struct hk_verbs_endpoint *ep, unsigned i, enum ibv_event_typ
 	hk_verbs_limit_mtu(&rail->port);
 	rail->down = !rail->port.active || type == IBV_EVENT_DEVICE_FATAL;
 	if (rail->down && !was_down)
+		rail->down_since = hk_now_ns();
+	if (rail->down && !was_down)
 		hk_log(HK_LOG_WARN, "rank %d: port %s (%s) is down: %s", ep->base.rank,
 		       rail->port.name, rail->port.netdev, hk_ibv()->event_type_str(type));
 	if (rail->down)
@@ -82,6 +85,15 @@ static void take_event(struct hk_verbs_endpoint *ep, const struct ibv_context *c
 		    e->element.port_num == ep->rails[i].port.port)
 			refresh(ep, i, e->event_type);
 	}
+}
+
+/* The only port may come back soon; but not every device reports what it can't send meanwhile. */
+static void give_up(struct hk_verbs_endpoint *ep, unsigned rail)
+{
+	for (struct hk_verbs_link *l = ep->links; l; l = l->next)
+		for (unsigned i = 0; i < l->npaths && !l->error; i++)
+			if (l->paths[i]->rail == rail)
+				hk_verbs_path_lost(l->paths[i], "its port is down");
 }
 
 static void look_at_devices(struct hk_verbs_endpoint *ep)
@@ -160,6 +172,9 @@ void hk_verbs_tend(struct hk_verbs_endpoint *ep, int64_t now)
 {
 	ep->tend_at = now + IDLE_NS;
 	look_at_devices(ep);
+	for (unsigned i = 0; i < ep->nrails; i++)
+		if (ep->rails[i].down && now - ep->rails[i].down_since > DOWN_NS)
+			give_up(ep, i);
 	hk_verbs_cm_tend(ep);
 	for (struct hk_verbs_link *l = ep->links; l; l = l->next) {
 		if (l->error)
