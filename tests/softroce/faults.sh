@@ -8,6 +8,7 @@ outcome=$(mktemp)
 ready=$(mktemp -u)
 stop=$(mktemp -u) # the job ends when it is there
 faulted=0
+export HOCKET_IFNAME=lo # what breaks are the rails; start-up and failures have a way of their own
 
 # Starts a job of so many ranks in the background; returns when it makes calls.
 start_job() { # RANKS [STEADY-FLAGS...]
