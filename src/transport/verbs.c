@@ -243,13 +243,21 @@ static void verbs_arm(struct hk_endpoint *base)
 		ibv_req_notify_cq(ep->rails[i].cq, 0);
 }
 
-static void drain_events(struct hk_verbs_rail *rail)
+/* Takes the events of completions. Whether anything else has news. */
+static bool drain_events(struct hk_verbs_endpoint *ep, const struct pollfd *polls, unsigned n)
 {
+	bool news = false;
 	struct ibv_cq *cq;
 	void *context;
 
-	while (!hk_ibv()->get_cq_event(rail->events, &cq, &context))
-		hk_ibv()->ack_cq_events(cq, 1);
+	for (unsigned i = 0; i < n; i++) {
+		if (i >= ep->nrails)
+			news |= polls[i].revents != 0;
+		else if (polls[i].revents)
+			while (!hk_ibv()->get_cq_event(ep->rails[i].events, &cq, &context))
+				hk_ibv()->ack_cq_events(cq, 1);
+	}
+	return news;
 }
 
 static void verbs_wait(struct hk_endpoint *base, int64_t timeout_ns)
@@ -257,6 +265,7 @@ static void verbs_wait(struct hk_endpoint *base, int64_t timeout_ns)
 	struct hk_verbs_endpoint *ep = hk_verbs_endpoint(base);
 	struct pollfd polls[2 * HK_VERBS_RAILS + 1 + HK_VERBS_MEETINGS];
 	struct timespec timeout;
+	bool news = false;
 	unsigned n = 0;
 	int64_t most;
 
@@ -268,11 +277,11 @@ static void verbs_wait(struct hk_endpoint *base, int64_t timeout_ns)
 		timeout_ns = most;
 	if (timeout_ns > LONG_NS)
 		timeout_ns = LONG_NS;
-	for (unsigned i = 0; i < ep->nrails; i++) {
+	for (unsigned i = 0; i < ep->nrails; i++)
 		polls[n++] = (struct pollfd){.fd = ep->rails[i].events->fd, .events = POLLIN};
+	for (unsigned i = 0; i < ep->nrails; i++)
 		polls[n++] =
 			(struct pollfd){.fd = ep->rails[i].port.ctx->async_fd, .events = POLLIN};
-	}
 	if (ep->cm)
 		polls[n++] = (struct pollfd){.fd = hk_verbs_cm_fd(ep), .events = POLLIN};
 	for (struct hk_verbs_link *l = ep->links; l && n < sizeof(polls) / sizeof(*polls);
@@ -283,10 +292,10 @@ static void verbs_wait(struct hk_endpoint *base, int64_t timeout_ns)
 	if (timeout_ns > 0) {
 		timeout = (struct timespec){timeout_ns / 1000000000, timeout_ns % 1000000000};
 		if (ppoll(polls, n, &timeout, NULL) > 0)
-			for (unsigned i = 0; i < ep->nrails; i++)
-				drain_events(&ep->rails[i]);
+			news = drain_events(ep, polls, n);
 	}
-	hk_verbs_tend(ep, hk_now_ns());
+	if (news || hk_now_ns() >= ep->tend_at)
+		hk_verbs_tend(ep, hk_now_ns());
 }
 
 static size_t verbs_memory(struct hk_endpoint *base)
