@@ -479,11 +479,13 @@ static void test_no_root(void **state)
 static void test_join_parsers(void **state)
 {
 	static const struct hk_part bad[] = {{10, 1}, {0, 0}, {0, 11}, {9, 2}, {1, UINT32_MAX}};
-	struct hk_join join = {{.addr = {{4, 9, {127, 0, 0, 1}}}}, {7, 3}}, j;
-	struct hk_offer offer = {0, join.contact}, o;
+	struct hk_join join = {.part = {7, 3}}, j;
+	struct hk_offer offer = {0}, o;
 	struct hk_wish choice = {-1, INT32_MIN}, c;
 	uint8_t bytes[HK_JOIN_BYTES];
 
+	join.contact.addr[0] = (struct hk_boot_addr){.family = 4, .port = 9, .ip = {127, 0, 0, 1}};
+	offer.contact = join.contact;
 	hk_boot_format_join(&join, bytes);
 	assert_int_equal(hk_boot_parse_join(bytes, sizeof(bytes), 10, &j), 0);
 	assert_int_equal(j.part.first, 7);
@@ -515,7 +517,10 @@ static void test_join_parsers(void **state)
 
 static void test_parsers(void **state)
 {
-	struct hk_contact contact = {.host = 7, .addr = {{6, 9, {1}}, {4, 10, {2}}}, .local = {3}},
+	struct hk_contact contact = {.host = 7,
+				     .addr = {{.family = 6, .port = 9, .ip = {1}},
+					      {.family = 4, .port = 10, .ip = {2}}},
+				     .local = {3}},
 			  c;
 	uint8_t bytes[HK_PARTNERS_BYTES], again[HK_CONTACT_BYTES], *p = bytes;
 	const struct hk_contact *list[2] = {&contact, &contact};
