@@ -219,6 +219,7 @@ int hk_scene_make(const struct scene_request *q, struct scene *s)
 {
 	char path[HK_CACHE_PATH_BYTES];
 	struct hk_measured m;
+	struct hk_slots slots;
 	int crowd = 1, err, known = hk_cache_path(path);
 
 	if (!known)
@@ -232,8 +233,9 @@ int hk_scene_make(const struct scene_request *q, struct scene *s)
 		return err;
 	}
 	s->machine.ranks_per_core = fmax(1, crowd / cores_of_host(q, crowd));
-	s->machine.slots = (uint32_t)hk_param(HK_PARAM_SLOTS);
-	s->machine.slot_bytes = (uint32_t)hk_param(HK_PARAM_SLOT_BYTES);
+	slots = hk_tune_slots(crowd == s->nranks);
+	s->machine.slots = slots.count;
+	s->machine.slot_bytes = slots.bytes;
 	s->machine.to_switch = s->machine.routes[s->layout ? s->layout->nlevels : 0];
 	if (known)
 		snprintf(s->about, sizeof(s->about),

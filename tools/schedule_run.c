@@ -95,12 +95,10 @@ static void on_step(struct hk_observer *o, uint32_t lane, uint32_t step, uint32_
 	r->since = now;
 }
 
-/* A slot takes at least eight bytes of every chunk of a message, and more where tiles are long. */
+/* A slot takes at least eight bytes of every chunk of a message. */
 static uint32_t slot_size(const struct world *w)
 {
-	uint32_t bytes = w->s->programs[0]->message_chunks > 4096 ? 1u << 19 : 1u << 15;
-
-	return hk_plan_stretches(&w->p) ? bytes * hk_plan_stretch(w->p.nranks) : bytes;
+	return w->s->programs[0]->message_chunks > 4096 ? 1u << 19 : 1u << 15;
 }
 
 static int open_rank(struct world *w, int rank, unsigned slots)
@@ -113,7 +111,8 @@ static int open_rank(struct world *w, int rank, unsigned slots)
 				      .nranks = w->s->n,
 				      .channels = w->channels,
 				      .slots = slots,
-				      .slot_bytes = slot_bytes,
+				      .slot_bytes =
+					      slot_bytes * hk_plan_stretch(w->s->n, slot_bytes),
 				      .loop = w->loop};
 	struct hk_program *prog;
 	struct hk_addr addr;

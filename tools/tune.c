@@ -63,9 +63,9 @@ static int show(const char *path)
 
 static int measure(const char *path)
 {
+	const struct hk_slots slots = hk_tune_slots(true);
 	struct hk_measured m;
-	int err = hk_tune_measure((uint32_t)hk_param(HK_PARAM_SLOTS),
-				  (uint32_t)hk_param(HK_PARAM_SLOT_BYTES), &m);
+	int err = hk_tune_measure(slots.count, slots.bytes, &m);
 
 	if (!err)
 		err = hk_cache_write(path, &m);

@@ -114,8 +114,8 @@ typedef struct {
 	int timeoutMs;	   /* deadline of a wait inside a collective, in ms; HOCKET_TIMEOUT_MS */
 	int initTimeoutMs; /* deadline of init, in ms; HOCKET_INIT_TIMEOUT_MS */
 	int channels;	   /* channels per collective, 0: chosen; HOCKET_CHANNELS */
-	int slots;	   /* slots per connection, 2 to 16; HOCKET_SLOTS */
-	int slotBytes;	   /* bytes per slot, a multiple of 4096; HOCKET_SLOT_BYTES */
+	int slots;	   /* slots per connection, 2 to 16, 0: chosen; HOCKET_SLOTS */
+	int slotBytes;	   /* bytes per slot, a multiple of 4096, 0: chosen; HOCKET_SLOT_BYTES */
 	/* Algorithms to use wherever they fit, comma-separated; NULL: HOCKET_ALGO. Read when the
 	 * communicator is made; equal on all ranks. */
 	const char *algorithms;

@@ -15,8 +15,8 @@ enum hk_param {
 	HK_PARAM_INIT_TIMEOUT_MS, /* deadline of the bootstrap */
 	HK_PARAM_SPIN_US,  /* how long a wait spins before it yields; -1: by the number of cores */
 	HK_PARAM_CHANNELS, /* channels per collective, 0: chosen */
-	HK_PARAM_SLOTS,	   /* slots per connection */
-	HK_PARAM_SLOT_BYTES, /* payload bytes per slot */
+	HK_PARAM_SLOTS,	   /* slots per connection, 0: chosen */
+	HK_PARAM_SLOT_BYTES, /* payload bytes per slot, 0: chosen */
 	HK_PARAM_PROVE_MAX,  /* schedules are proved at run time up to this many ranks */
 	HK_PARAM_NT_BYTES, /* results from this size on bypass the cache, -1: by the cache's size */
 	HK_PARAM_OFFER_BYTES, /* messages from this size on may be put where they are wanted */

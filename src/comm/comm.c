@@ -184,10 +184,23 @@ static int list_transports(const char *names, const struct hk_transport **list, 
 	return *count ? 0 : hk_fail(EINVAL, "HOCKET_TRANSPORTS names no transport");
 }
 
-/* Opens the endpoints; endpoints[i] is NULL where transport i is not to be had here. */
-static int open_endpoints(struct hk_comm *c, struct rank_record *own)
+/* Whether all messages stay within the host, in memory that ranks share. */
+static bool is_near(const struct hk_comm *c, const struct hk_transport *const *list)
 {
-	const struct hk_transport *list[HK_MAX_TRANSPORTS];
+	const struct hk_transport *shm = hk_transport_find("shm");
+	bool near = false;
+
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		near |= list[i] == shm;
+	for (int i = 1; i < c->nranks; i++)
+		near &= hk_boot_host(c->boot, i) == hk_boot_host(c->boot, 0);
+	return near;
+}
+
+/* Opens the endpoints; endpoints[i] is NULL where transport i is not to be had here. */
+static int open_endpoints(struct hk_comm *c, const struct hk_transport *const *list,
+			  struct rank_record *own)
+{
 	int ranks = c->config.fabric_ranks ? c->config.fabric_ranks : c->nranks;
 	struct hk_endpoint_env env = {.rank = c->rank,
 				      .nranks = c->nranks,
@@ -195,12 +208,12 @@ static int open_endpoints(struct hk_comm *c, struct rank_record *own)
 				      .wire = hk_boot_wire(c->boot),
 				      .channels = HK_MAX_CHANNELS,
 				      .slots = c->config.slots,
-				      .slot_bytes = c->config.slot_bytes * hk_plan_stretch(ranks)};
+				      .usual_bytes = c->config.slot_bytes,
+				      .slot_bytes = c->config.slot_bytes *
+						    hk_plan_stretch(ranks, c->config.slot_bytes)};
 	unsigned open = 0;
-	int err = list_transports(c->config.transports, list, &c->nendpoints);
+	int err;
 
-	if (err)
-		return err;
 	for (unsigned i = 0; i < c->nendpoints; i++) {
 		err = list[i]->open(&env, &c->endpoints[i], &own->addrs[i]);
 		if (err && err != -ENOTSUP)
@@ -337,6 +350,7 @@ static int agree(struct hk_comm *c)
 {
 	size_t n = (size_t)c->nranks;
 	struct rank_record *records = calloc(n, sizeof(*records)), *own;
+	const struct hk_transport *list[HK_MAX_TRANSPORTS];
 	uint64_t topology = 0;
 	struct hk_host host;
 	int err = -ENOMEM;
@@ -347,6 +361,10 @@ static int agree(struct hk_comm *c)
 	}
 	/* Not sooner, so that the others are told. */
 	err = hk_tune_check_names(c->config.algorithms);
+	if (!err)
+		err = list_transports(c->config.transports, list, &c->nendpoints);
+	if (!err)
+		hk_config_settle(&c->config, is_near(c, list));
 	if (!err && !c->config.fabric_ranks)
 		err = hk_comm_hash_topology(&topology);
 	if (!err && !c->config.fabric_ranks)
@@ -361,7 +379,7 @@ static int agree(struct hk_comm *c)
 	own->channels = c->config.channels;
 	memcpy(own->cpuset, host.cpuset, sizeof(own->cpuset));
 	take_seat(&host, &own->seat);
-	err = open_endpoints(c, own);
+	err = open_endpoints(c, list, own);
 	if (!err)
 		err = hk_boot_allgather(c->boot, records, sizeof(*records));
 	if (!err)

@@ -31,8 +31,9 @@
 struct hk_config {
 	int64_t timeout_ns;
 	int64_t init_timeout_ms;
-	uint32_t channels; /* 0: chosen by size */
-	uint32_t slots, slot_bytes;
+	uint32_t channels;			/* 0: chosen by size */
+	uint32_t slots_asked, slot_bytes_asked; /* 0: chosen ... */
+	uint32_t slots, slot_bytes;		/* ... when all ranks are known */
 	bool blocking;
 	char algorithms[1024]; /* to be used wherever they fit; "": none */
 	char transports[128];  /* allowed, in order of preference; "": all */
@@ -42,6 +43,8 @@ struct hk_config {
 	int fabric_ranks;
 };
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config);
+/* Chooses the slots that were not asked for. near: no message leaves the host. */
+void hk_config_settle(struct hk_config *config, bool near);
 
 /* A scalar of a pre-multiplied sum, as the kernels take it (kernels.h). */
 union hk_scalar {

@@ -65,12 +65,15 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 	if (!err)
 		err = take("channels", u->channels, 0, 16, hk_param(HK_PARAM_CHANNELS), &channels);
 	if (!err)
-		err = take("slots", u->slots, 2, 16, hk_param(HK_PARAM_SLOTS), &slots);
+		err = take("slots", u->slots, 0, 16, hk_param(HK_PARAM_SLOTS), &slots);
 	if (!err)
-		err = take("slotBytes", u->slotBytes, 4096, 1 << 22, hk_param(HK_PARAM_SLOT_BYTES),
+		err = take("slotBytes", u->slotBytes, 0, 1 << 22, hk_param(HK_PARAM_SLOT_BYTES),
 			   &slot_bytes);
 	if (err)
 		return err;
+	if (slots == 1)
+		return hk_fail_quiet(EINVAL, "HOCKET_SLOTS or config.slots is 1; it must be from 2 "
+					     "to 16, or 0 to have it chosen");
 	if (slot_bytes % 4096)
 		return hk_fail_quiet(EINVAL,
 				     "HOCKET_SLOT_BYTES or config.slotBytes is %lld; it must be a "
@@ -79,12 +82,20 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 	*config = (struct hk_config){.timeout_ns = timeout * 1000000,
 				     .init_timeout_ms = init,
 				     .channels = (uint32_t)channels,
-				     .slots = (uint32_t)slots,
-				     .slot_bytes = (uint32_t)slot_bytes,
+				     .slots_asked = (uint32_t)slots,
+				     .slot_bytes_asked = (uint32_t)slot_bytes,
 				     .blocking = blocking != 0,
 				     .switches = hk_param_str(HK_PARAM_SWITCHES)};
 	err = take_algorithms(u->algorithms, config);
 	return err ? err : take_transports(u->transports, config);
+}
+
+void hk_config_settle(struct hk_config *config, bool near)
+{
+	const struct hk_slots chosen = hk_tune_slots(near);
+
+	config->slots = config->slots_asked ? config->slots_asked : chosen.count;
+	config->slot_bytes = config->slot_bytes_asked ? config->slot_bytes_asked : chosen.bytes;
 }
 
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config)

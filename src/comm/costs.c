@@ -27,7 +27,7 @@ static struct hk_route route_to(struct hk_comm *c, const struct hk_measured *m, 
 	if (hk_route_default(ep->transport->name, &route))
 		return route;
 	ep->transport->reach(ep, peer, &c->addrs[i * (size_t)c->nranks + (size_t)peer], &cost);
-	return hk_route_of_cost(cost.latency_ns, cost.ns_per_byte);
+	return hk_route_of_cost(cost.latency_ns, cost.message_ns, cost.ns_per_byte);
 }
 
 /* By how far the peer is, as the layout has it. */

@@ -32,8 +32,7 @@ static int make(struct hk_comm *c, struct hk_plan **plan)
 	/* It has one channel, which becomes another. */
 	for (uint32_t i = 0; i < prog->nlanes; i++)
 		prog->lanes[i].channel = HK_AGREE_CHANNEL;
-	return hk_plan_create(&p, prog, &c->binder.binder,
-			      c->config.slot_bytes * hk_plan_stretch(c->nranks), c->nt_bytes, plan);
+	return hk_plan_create(&p, prog, &c->binder.binder, c->config.slot_bytes, c->nt_bytes, plan);
 }
 
 static int begin(struct hk_comm *c)

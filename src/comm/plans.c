@@ -124,8 +124,6 @@ static int make(struct hk_comm *c, struct hk_problem p, struct hk_choice choice,
 		err = algo_program(c, &p, choice.algo, &prog);
 	if (err)
 		return err;
-	if (hk_plan_stretches(&p))
-		slot_bytes *= hk_plan_stretch(c->nranks);
 	if (!given && hk_algo_participants(choice.algo, &p) > p.nranks)
 		return hk_fabric_plan(c, &p, prog, slot_bytes, plan);
 	return hk_plan_create(&p, prog, &c->binder.binder, slot_bytes, c->nt_bytes, plan);

@@ -40,8 +40,8 @@ static int join(struct hk_serving *s, struct hk_comm **comm)
 		.timeout_ns = 2 * job->timeout_ms * (int64_t)1000000,
 		.init_timeout_ms = job->init_timeout_ms,
 		.channels = job->channels,
-		.slots = job->slots,
-		.slot_bytes = job->slot_bytes,
+		.slots_asked = job->slots,
+		.slot_bytes_asked = job->slot_bytes,
 		.blocking = true,
 		.fabric_ranks = (int)job->nranks,
 	};
@@ -181,8 +181,6 @@ static int find_plan(struct server *v, const struct hk_command *k, const struct 
 	if (!grown)
 		return hk_fail(ENOMEM, "no memory for plan %u", v->nplans);
 	v->plans = grown;
-	if (hk_plan_stretches(p))
-		slot_bytes *= hk_plan_stretch(p->nranks);
 	err = hk_algo_program(hk_algos[k->algo], p, v->comm->rank, true, &prog);
 	if (!err)
 		err = hk_plan_create(p, prog, &v->comm->binder.binder, slot_bytes,

@@ -88,14 +88,16 @@ struct hk_exec_stats {
 
 struct hk_plan;
 
-/* How many times the usual size the slots of plans are that have long tiles, and whether those of a
- * problem have, for chunks that are neither short nor of a huge result (plan.c says why). Equal on
- * all ranks. */
-uint32_t hk_plan_stretch(int nranks);
+/* How many times the usual size (slot_bytes) the slots of plans are that have long tiles, and
+ * whether those of a problem have, for chunks that are neither short nor of a huge result (plan.c
+ * says why). Equal on all ranks. */
+uint32_t hk_plan_stretch(int nranks, uint32_t slot_bytes);
 bool hk_plan_stretches(const struct hk_problem *p);
 bool hk_plan_long_chunks(const struct hk_problem *p, const struct hk_program *prog, size_t bytes);
 
-/* Takes prog over, also on failure. nt_bytes: results from this size on bypass the cache. */
+/* Takes prog over, also on failure. slot_bytes: the usual size; where the problem stretches, the
+ * connections' slots are as many times as long. nt_bytes: results from this size on bypass the
+ * cache. */
 int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct hk_binder *binder,
 		   uint32_t slot_bytes, size_t nt_bytes, struct hk_plan **plan);
 void hk_plan_destroy(struct hk_plan *plan);

@@ -26,6 +26,7 @@
  */
 #define MOST_STRETCH	   16u
 #define MOST_STRETCH_RANKS 32u
+#define LONGEST_SLOT	   524288u
 #define STRETCH_FROM	   262144u
 #define STRETCH_TO	   8388608u
 
@@ -201,6 +202,9 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 	plan->by_steps = p->coll == HK_POINT_TO_POINT;
 	plan->nlanes = prog->nlanes;
 	plan->period = prog->period;
+	plan->usual_bytes = slot_bytes;
+	if (hk_plan_stretches(p))
+		slot_bytes *= hk_plan_stretch(p->nranks, slot_bytes);
 	plan->slot_bytes = slot_bytes;
 	plan->nt_bytes = nt_bytes;
 	plan->kernels = hk_kernels();
@@ -267,11 +271,14 @@ static size_t share(size_t n, uint32_t i, uint32_t parts)
 	return n / parts * i + n % parts * i / parts;
 }
 
-uint32_t hk_plan_stretch(int nranks)
+uint32_t hk_plan_stretch(int nranks, uint32_t slot_bytes)
 {
-	uint32_t n = (uint32_t)nranks;
+	uint32_t n = (uint32_t)nranks, most = LONGEST_SLOT / (slot_bytes ? slot_bytes : 1);
+	uint32_t times = n >= MOST_STRETCH_RANKS ? 1
+			 : n <= 2		 ? MOST_STRETCH
+						 : MOST_STRETCH_RANKS / n;
 
-	return n >= MOST_STRETCH_RANKS ? 1 : n <= 2 ? MOST_STRETCH : MOST_STRETCH_RANKS / n;
+	return times <= most ? times : most ? most : 1;
 }
 
 bool hk_plan_stretches(const struct hk_problem *p)
@@ -291,13 +298,11 @@ bool hk_plan_long_chunks(const struct hk_problem *p, const struct hk_program *pr
 /* The most elements of a chunk in one message. */
 static size_t tile_limit(const struct hk_plan *plan, size_t longest)
 {
-	size_t most = plan->slot_bytes / plan->prog->message_chunks / plan->esize;
-	size_t usual = most / hk_plan_stretch(plan->problem.nranks);
+	bool stretch = hk_plan_long_chunks(&plan->problem, plan->prog, longest * plan->esize);
+	size_t bytes = stretch ? plan->slot_bytes : plan->usual_bytes;
+	size_t most = bytes / plan->prog->message_chunks / plan->esize;
 
-	if (!hk_plan_stretches(&plan->problem) ||
-	    hk_plan_long_chunks(&plan->problem, plan->prog, longest * plan->esize))
-		return most;
-	return usual ? usual : 1;
+	return most ? most : 1;
 }
 
 /* Cuts chunks of at most `longest` elements in tiles, alike on all ranks. */

@@ -108,7 +108,7 @@ struct hk_plan {
 	size_t offer_bytes;	/* shorter messages are not offered a place */
 	struct hk_send **sends; /* the distinct ones, to be flushed */
 	uint32_t nsends;
-	uint32_t slot_bytes;
+	uint32_t slot_bytes, usual_bytes; /* the second: of slots that are not for long tiles */
 	size_t nt_bytes;
 	size_t memory;
 	uint64_t sent_messages, sent_bytes;

@@ -560,7 +560,7 @@ static int loop_open(const struct hk_endpoint_env *env, struct hk_endpoint **out
 static bool loop_reach(struct hk_endpoint *ep, int peer, const struct hk_addr *addr,
 		       struct hk_cost *cost)
 {
-	*cost = (struct hk_cost){.latency_ns = 100, .ns_per_byte = 0.1};
+	*cost = (struct hk_cost){.latency_ns = 100, .message_ns = 40, .ns_per_byte = 0.1};
 	return peer >= 0 && peer < ep->nranks && peer != ep->rank;
 }
 

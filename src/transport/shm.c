@@ -158,7 +158,7 @@ static bool shm_reach(struct hk_endpoint *ep, int peer, const struct hk_addr *ad
 	memcpy(&a, addr->bytes, sizeof(a));
 	if (a.magic != ADDR_MAGIC || a.host != hk_shm_endpoint(ep)->env.host)
 		return false;
-	*cost = (struct hk_cost){.latency_ns = 150, .ns_per_byte = 0.08};
+	*cost = (struct hk_cost){.latency_ns = 150, .message_ns = 40, .ns_per_byte = 0.08};
 	return true;
 }
 

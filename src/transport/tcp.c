@@ -371,7 +371,7 @@ static int tcp_open(const struct hk_endpoint_env *env, struct hk_endpoint **out,
 static bool tcp_reach(struct hk_endpoint *ep, int peer, const struct hk_addr *addr,
 		      struct hk_cost *cost)
 {
-	*cost = (struct hk_cost){.latency_ns = 15000, .ns_per_byte = 0.5};
+	*cost = (struct hk_cost){.latency_ns = 15000, .message_ns = 1500, .ns_per_byte = 0.5};
 	return true;
 }
 

@@ -66,11 +66,13 @@ struct hk_endpoint_env {
 	uint32_t channels;    /* most channels per pair of ranks */
 	uint32_t slots;	      /* slots per connection, at least 2 */
 	uint32_t slot_bytes;  /* payload bytes per slot, a multiple of 4096 */
+	uint32_t usual_bytes; /* most messages are no longer; 0: that is not known */
 	struct hk_loop *loop; /* the in-process world of the loop transport (loop.h), else NULL */
 };
 
 struct hk_cost {
 	double latency_ns;  /* of one small message */
+	double message_ns;  /* of them at each end, by its processor */
 	double ns_per_byte; /* of a long one */
 };
 

@@ -29,6 +29,11 @@
 #define GOODBYE_NAP_NS 20000
 #define LONG_NS	       INT64_C(1000000000)
 
+/* A device that the kernel plays: a message takes a system call and its packets' processing at each
+ * end. */
+#define SOFT_NS		 10000
+#define SOFT_NS_PER_BYTE 1.0
+
 /* What a rank's address says. */
 struct card {
 	uint32_t magic;
@@ -127,6 +132,7 @@ static int verbs_open(const struct hk_endpoint_env *env, struct hk_endpoint **ou
 	ep->wire = env->wire;
 	ep->slots = env->slots;
 	ep->slot_bytes = env->slot_bytes;
+	ep->usual_bytes = env->usual_bytes;
 	ep->memory = sizeof(*ep);
 	err = hk_ib_open((unsigned)env->rank, most < HK_VERBS_RAILS ? most : HK_VERBS_RAILS,
 			 ep->ports, &ep->nrails);
@@ -178,8 +184,12 @@ static bool verbs_reach(struct hk_endpoint *base, int peer, const struct hk_addr
 		return false;
 	for (unsigned i = 0; i < own.nrails; i++)
 		gbits += le16toh(own.rails[i].gbits);
-	*cost = (struct hk_cost){.latency_ns = 2500,
+	*cost = (struct hk_cost){.latency_ns = 2000,
+				 .message_ns = 300,
 				 .ns_per_byte = gbits ? 8.0 / (double)gbits : 0.1};
+	for (unsigned i = 0; i < ep->nrails; i++)
+		if (ep->rails[i].port.soft)
+			*cost = (struct hk_cost){SOFT_NS, SOFT_NS, SOFT_NS_PER_BYTE};
 	return true;
 }
 

@@ -184,7 +184,7 @@ struct hk_verbs_link {
 struct hk_verbs_endpoint {
 	struct hk_endpoint base;
 	struct hk_wire *wire;
-	uint32_t slots, slot_bytes, channels;
+	uint32_t slots, slot_bytes, usual_bytes, channels;
 	unsigned nrails;
 	struct hk_verbs_rail rails[HK_VERBS_RAILS];
 	struct hk_ib_port ports[HK_VERBS_RAILS];
@@ -218,8 +218,8 @@ struct hk_verbs_send {
 	uint32_t first;	   /* the first that may not have been posted */
 	uint32_t settled;  /* all before have been delivered */
 	bool reserved;
-	/* staging: a ring of short slots, and one of long slots, made when first needed */
-	struct hk_verbs_memory small, large;
+	struct hk_verbs_memory staging; /* a ring of slots; of short ones, until one is too short */
+	uint32_t staging_bytes;
 	struct hk_verbs_ring ring; /* the receiver's */
 	bool grow, grow_told;	   /* a message is too long for the ring */
 	struct hk_verbs_reg *reg;  /* of what lends said yes to */
@@ -243,6 +243,7 @@ struct hk_verbs_recv {
 	bool held;
 	bool grow;	      /* the sender has a message that is too long for the ring: ... */
 	uint32_t grow_number; /* ... this one ... */
+	uint32_t grow_bytes;  /* ... so long ... */
 	uint32_t grow_looks;  /* ... and it was looked for so often without an offer */
 	bool announced;
 	struct hk_verbs_memory ring;
@@ -264,6 +265,16 @@ extern const struct hk_transport hk_transport_verbs;
 static inline struct hk_verbs_endpoint *hk_verbs_endpoint(struct hk_endpoint *ep)
 {
 	return (struct hk_verbs_endpoint *)ep;
+}
+
+/* The slots of a ring that is to take a message of so many bytes: of a few lengths only, so that
+ * rings are seldom replaced. */
+static inline uint32_t hk_verbs_ring_bytes(const struct hk_verbs_endpoint *ep, uint32_t bytes)
+{
+	if (bytes <= HK_VERBS_SHORT && HK_VERBS_SHORT < ep->slot_bytes)
+		return HK_VERBS_SHORT;
+	return bytes <= ep->usual_bytes && ep->usual_bytes < ep->slot_bytes ? ep->usual_bytes
+									    : ep->slot_bytes;
 }
 
 /* --- verbs_memory.c --- */
@@ -301,6 +312,8 @@ static inline bool hk_verbs_path_has_room(const struct hk_verbs_path *p)
 /* Posts. signal: its completion is waited for. 0 or a negative code. */
 int hk_verbs_path_post(struct hk_verbs_path *p, struct ibv_send_wr *wr, bool signal, bool probe,
 		       uint32_t bytes);
+/* Has it say that it has carried out what was posted without a completion, by writing nothing. */
+void hk_verbs_path_ask(struct hk_verbs_path *p);
 /* Posts a write, of nothing if it has no memory, with an immediate, or for devices that have none
  * with a message that holds it. */
 int hk_verbs_path_announce(struct hk_verbs_path *p, struct ibv_send_wr *wr, uint32_t imm,
@@ -404,7 +417,7 @@ void hk_verbs_recv_sever(struct hk_verbs_recv *r);
 void hk_verbs_send_push(struct hk_verbs_send *s);
 void hk_verbs_recv_push(struct hk_verbs_recv *r);
 /* The sender waits with this message, which is too long; none after it is under way. */
-void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number);
+void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number, uint32_t bytes);
 /* The receiver has released all messages before one whose number ends so. */
 void hk_verbs_credit(struct hk_verbs_send *s, uint8_t released);
 /* A message has come. */

@@ -50,6 +50,7 @@ struct control {
 		struct place places[PLACES_MOST];
 		struct arrived arrived[ARRIVED_MOST];
 		struct hk_verbs_address join;
+		uint32_t grow; /* bytes of the message */
 	};
 };
 _Static_assert(sizeof(struct control) <= HK_VERBS_CONTROL, "a control message has its room");
@@ -202,7 +203,8 @@ static void tell_grow(struct hk_verbs_send *s)
 
 	c->channel = (uint8_t)s->base.channel;
 	c->message = htole32(s->first);
-	end(s->link, 0);
+	c->grow = htole32(s->out[s->first % HK_VERBS_SLOTS].bytes);
+	end(s->link, sizeof(c->grow));
 	s->grow_told = true;
 }
 
@@ -399,8 +401,9 @@ static void take(struct hk_verbs_link *l, const struct control *c, uint32_t leng
 	else if (c->kind == PLACES && c->count <= PLACES_MOST &&
 		 length >= HEAD + c->count * sizeof(struct place))
 		take_places(l, c);
-	else if (c->kind == GROW && l->recvs[c->channel])
-		hk_verbs_recv_grow(l->recvs[c->channel], le32toh(c->message));
+	else if (c->kind == GROW && length >= HEAD + sizeof(c->grow) && l->recvs[c->channel] &&
+		 le32toh(c->grow) <= l->ep->slot_bytes)
+		hk_verbs_recv_grow(l->recvs[c->channel], le32toh(c->message), le32toh(c->grow));
 	else if (c->kind == ARRIVED && c->count <= ARRIVED_MOST &&
 		 length >= HEAD + c->count * sizeof(struct arrived))
 		take_arrived(l, c);

@@ -17,7 +17,9 @@
 #include "verbs_advice.h"
 #include "verbs_probe.h"
 
-#define MANY 64 /* ports that a scan finds room for */
+#define RXE_VENDOR 0xffffffu /* as the devices of the kernel drivers rxe ... */
+#define SIW_VENDOR 0x626d74u /* ... and siw say */
+#define MANY	   64	     /* ports that a scan finds room for */
 
 struct found {
 	struct hk_ib_port port; /* ctx NULL: the device could not be opened, or was not to be */
@@ -113,6 +115,7 @@ static unsigned scan_ports(struct scan *s, struct ibv_context *ctx)
 		f->item = hk_ib_match(asked_list(), name, port);
 		f->model = attr.vendor_id << 16 ^ attr.vendor_part_id;
 		f->port.ctx = ctx;
+		f->port.soft = attr.vendor_id == RXE_VENDOR || attr.vendor_id == SIW_VENDOR;
 		f->excluded = f->item == HK_IB_EXCLUDED;
 		f->usable = !hk_ib_probe(&f->port, f->why) && !f->excluded;
 		if (f->excluded)

@@ -31,6 +31,7 @@ struct hk_ib_port {
 	unsigned gbits;	  /* active speed, 0: unknown */
 	int numa;	  /* -1: unknown */
 	bool active;	  /* the port's state is ACTIVE */
+	bool soft;	  /* no hardware: the kernel does its work (rxe, siw) */
 	/* Ports of equal networks reach each other directly; of family 0 nothing is known. Those of
 	 * link-local GIDs are all equal, whatever links they are on. */
 	struct hk_ib_net net;

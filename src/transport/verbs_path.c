@@ -441,6 +441,15 @@ int hk_verbs_path_post(struct hk_verbs_path *p, struct ibv_send_wr *wr, bool sig
 	return 0;
 }
 
+void hk_verbs_path_ask(struct hk_verbs_path *p)
+{
+	struct ibv_send_wr wr = {.opcode = IBV_WR_RDMA_WRITE, .send_flags = IBV_SEND_INLINE};
+
+	if (p->state == HK_PATH_UP && p->quiet && hk_verbs_path_has_room(p) &&
+	    hk_verbs_path_post(p, &wr, true, false, 0))
+		hk_verbs_path_lost(p, "it takes no more work requests");
+}
+
 int hk_verbs_path_announce(struct hk_verbs_path *p, struct ibv_send_wr *wr, uint32_t imm,
 			   bool signal, uint32_t bytes)
 {

@@ -126,7 +126,8 @@ static void tell_released(struct hk_verbs_recv *r)
 static void grow(struct hk_verbs_recv *r)
 {
 	struct hk_verbs_memory ring;
-	uint32_t stride = r->base.slot_bytes + HK_VERBS_LEAD;
+	uint32_t bytes = hk_verbs_ring_bytes(r->link->ep, r->grow_bytes);
+	uint32_t stride = bytes + HK_VERBS_LEAD;
 	int err = hk_verbs_memory_get(r->link->ep, (size_t)r->base.slots * stride, &ring);
 
 	r->grow = false;
@@ -136,16 +137,17 @@ static void grow(struct hk_verbs_recv *r)
 	}
 	hk_verbs_memory_put(r->link->ep, &r->ring);
 	r->ring = ring;
-	r->ring_bytes = r->base.slot_bytes;
+	r->ring_bytes = bytes;
 	r->stride = stride;
 	r->announced = false;
 	hk_verbs_control_push(r->link);
 }
 
-void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number)
+void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number, uint32_t bytes)
 {
 	r->grow = true;
 	r->grow_number = number;
+	r->grow_bytes = bytes;
 	r->grow_looks = 0;
 }
 
@@ -289,7 +291,7 @@ int hk_verbs_recv_new(struct hk_verbs_link *l, uint32_t channel, struct hk_verbs
 	r->base = (struct hk_recv){&hk_verbs_recv_ops, &ep->base,     l->peer, channel,
 				   ep->slots,	       ep->slot_bytes};
 	r->link = l;
-	r->ring_bytes = ep->slot_bytes < HK_VERBS_SHORT ? ep->slot_bytes : HK_VERBS_SHORT;
+	r->ring_bytes = hk_verbs_ring_bytes(ep, 0);
 	r->stride = r->ring_bytes + HK_VERBS_LEAD;
 	err = hk_verbs_memory_get(ep, (size_t)ep->slots * r->stride, &r->ring);
 	if (err) {

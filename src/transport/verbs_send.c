@@ -6,9 +6,9 @@
  * way; the receiver puts messages in order by their numbers. All is kept until it has been
  * delivered, so that it can take another path.
  *
- * Rings are made for short messages (SHORT_BYTES), because registered memory is memory in use;
- * longer ones go to offered places. Where none was offered the receiver is asked for a ring of
- * long slots, once.
+ * Rings, the receiver's and the staging ring here, are made for short messages (HK_VERBS_SHORT),
+ * because registered memory is memory in use; longer ones are lent, and go to offered places. Where
+ * one is not lent, or has no place, the ring in question is replaced by one of long slots, once.
  */
 #include <endian.h>
 #include <errno.h>
@@ -24,23 +24,11 @@
 #define HELD_NS	     100000 /* until a message that could not be posted is tried again */
 #define HEADER_BYTES ((uint32_t)sizeof(struct hk_verbs_header))
 
-static uint32_t short_bytes(const struct hk_verbs_send *s)
+/* Of the staging ring; of a message that is lent only the header lies there. */
+static uint8_t *slot_of(const struct hk_verbs_send *s, uint32_t number)
 {
-	return s->base.slot_bytes < HK_VERBS_SHORT ? s->base.slot_bytes : HK_VERBS_SHORT;
-}
-
-static uint8_t *short_slot(const struct hk_verbs_send *s, uint32_t number)
-{
-	return s->small.base + (size_t)(number % s->base.slots) * (short_bytes(s) + HK_VERBS_LEAD) +
-	       HK_VERBS_LEAD;
-}
-
-static uint8_t *slot_of(const struct hk_verbs_send *s, uint32_t number, uint32_t bytes)
-{
-	if (bytes <= short_bytes(s))
-		return short_slot(s, number);
-	return s->large.base +
-	       (size_t)(number % s->base.slots) * (s->base.slot_bytes + HK_VERBS_LEAD) +
+	return s->staging.base +
+	       (size_t)(number % s->base.slots) * (s->staging_bytes + HK_VERBS_LEAD) +
 	       HK_VERBS_LEAD;
 }
 
@@ -107,11 +95,10 @@ static uint32_t aim_direct(const struct hk_verbs_send *s, const struct hk_verbs_
 			   const struct hk_verbs_path *p, struct ibv_send_wr *wr)
 {
 	const struct hk_verbs_outgoing *o = &s->out[to->number % HK_VERBS_SLOTS];
-	const struct hk_verbs_memory *m = o->bytes <= short_bytes(s) ? &s->small : &s->large;
 
 	wr->sg_list[0] = (struct ibv_sge){
-		(uintptr_t)(o->lent ? (const uint8_t *)o->lent : slot_of(s, to->number, o->bytes)),
-		o->bytes, o->lent ? o->reg->mr[p->rail]->lkey : m->mr[p->rail]->lkey};
+		(uintptr_t)(o->lent ? (const uint8_t *)o->lent : slot_of(s, to->number)), o->bytes,
+		o->lent ? o->reg->mr[p->rail]->lkey : s->staging.mr[p->rail]->lkey};
 	wr->num_sge = 1;
 	wr->wr.rdma.remote_addr = to->at;
 	wr->wr.rdma.rkey = to->keys[p->index];
@@ -123,13 +110,11 @@ static uint32_t aim_slot(const struct hk_verbs_send *s, uint32_t number,
 			 const struct hk_verbs_path *p, struct ibv_send_wr *wr)
 {
 	const struct hk_verbs_outgoing *o = &s->out[number % HK_VERBS_SLOTS];
-	const struct hk_verbs_memory *m =
-		o->lent || o->bytes <= short_bytes(s) ? &s->small : &s->large;
-	uint8_t *payload = o->lent ? short_slot(s, number) : slot_of(s, number, o->bytes);
+	uint8_t *payload = slot_of(s, number);
 
-	wr->sg_list[0] =
-		(struct ibv_sge){(uintptr_t)payload - HEADER_BYTES,
-				 HEADER_BYTES + (o->lent ? 0 : o->bytes), m->mr[p->rail]->lkey};
+	wr->sg_list[0] = (struct ibv_sge){(uintptr_t)payload - HEADER_BYTES,
+					  HEADER_BYTES + (o->lent ? 0 : o->bytes),
+					  s->staging.mr[p->rail]->lkey};
 	wr->num_sge = 1;
 	if (o->lent) {
 		wr->sg_list[1] =
@@ -208,6 +193,38 @@ static int __attribute__((cold, noinline)) refuse_length(struct hk_verbs_send *s
 				  bytes, s->base.peer, s->base.slot_bytes);
 }
 
+/* Staging memory of short slots, or of long ones: one of both, because it is registered. */
+static int get_staging(struct hk_verbs_send *s, uint32_t bytes)
+{
+	int err = hk_verbs_memory_get(s->link->ep, (size_t)s->base.slots * (bytes + HK_VERBS_LEAD),
+				      &s->staging);
+
+	s->staging_bytes = err ? 0 : bytes;
+	return err;
+}
+
+/* Makes slots for a message of so many bytes, when nothing uses the short ones any more. 1: done;
+ * 0: not yet. It will be: what was committed before needs nothing of the peer but that it makes its
+ * half, and looks. */
+static int __attribute__((cold, noinline)) lengthen(struct hk_verbs_send *s, uint32_t bytes)
+{
+	int err;
+
+	hk_verbs_progress(s->link->ep);
+	hk_verbs_send_push(s);
+	settle(s);
+	if (s->link->error)
+		return s->link->error;
+	if (s->settled != s->number) {
+		for (unsigned i = 0; i < s->link->npaths; i++)
+			hk_verbs_path_ask(s->link->paths[i]);
+		return s->link->gone ? hk_verbs_peer_gone(s->link, &s->error) : 0;
+	}
+	hk_verbs_memory_put(s->link->ep, &s->staging);
+	err = get_staging(s, hk_verbs_ring_bytes(s->link->ep, bytes));
+	return err ? (s->error = err) : 1;
+}
+
 static int verbs_reserve(struct hk_send *base, uint32_t bytes, void **slot)
 {
 	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
@@ -226,22 +243,19 @@ static int verbs_reserve(struct hk_send *base, uint32_t bytes, void **slot)
 		if (s->number - s->released >= base->slots || out_of(s, s->number)->reg)
 			return s->link->gone ? hk_verbs_peer_gone(s->link, &s->error) : 0;
 	}
-	if (bytes > short_bytes(s) && !s->large.base) {
-		err = hk_verbs_memory_get(s->link->ep,
-					  (size_t)base->slots * (base->slot_bytes + HK_VERBS_LEAD),
-					  &s->large);
-		if (err)
-			return s->error = err;
+	if (bytes > s->staging_bytes) {
+		err = lengthen(s, bytes);
+		if (err <= 0)
+			return err;
 	}
 	s->reserved = true;
-	*slot = slot_of(s, s->number, bytes);
+	*slot = slot_of(s, s->number);
 	return 1;
 }
 
 static int put_in(struct hk_verbs_send *s, uint32_t bytes, uint32_t mark, const void *lent)
 {
-	uint8_t *payload = lent ? short_slot(s, s->number) : slot_of(s, s->number, bytes);
-	struct hk_verbs_header *h = (struct hk_verbs_header *)(void *)payload - 1;
+	struct hk_verbs_header *h = (struct hk_verbs_header *)(void *)slot_of(s, s->number) - 1;
 
 	*h = (struct hk_verbs_header){htole32(s->number), htole32(bytes), htole32(mark), 0};
 	settle(s);
@@ -262,7 +276,7 @@ static int verbs_commit(struct hk_send *base, uint32_t bytes, uint32_t mark)
 
 	if (__builtin_expect(err, 0))
 		return err;
-	if (!s->reserved || bytes > base->slot_bytes || (bytes > short_bytes(s) && !s->large.base))
+	if (!s->reserved || bytes > s->staging_bytes)
 		return refuse_length(s, bytes);
 	return put_in(s, bytes, mark, NULL);
 }
@@ -401,8 +415,7 @@ int hk_verbs_send_new(struct hk_verbs_link *l, uint32_t channel, struct hk_verbs
 				   .slots = ep->slots,
 				   .slot_bytes = ep->slot_bytes};
 	s->link = l;
-	err = hk_verbs_memory_get(ep, (size_t)ep->slots * (short_bytes(s) + HK_VERBS_LEAD),
-				  &s->small);
+	err = get_staging(s, hk_verbs_ring_bytes(ep, 0));
 	if (err) {
 		free(s);
 		return err;
@@ -426,8 +439,7 @@ void hk_verbs_send_free(struct hk_verbs_send *s)
 	if (!s)
 		return;
 	hk_verbs_send_sever(s);
-	hk_verbs_memory_put(s->link->ep, &s->small);
-	hk_verbs_memory_put(s->link->ep, &s->large);
+	hk_verbs_memory_put(s->link->ep, &s->staging);
 	s->link->ep->memory -= sizeof(*s);
 	free(s);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "param.h"
 
 static const struct hk_route shm = {.latency_ns = 100,
 				    .message_ns = 40,
@@ -31,10 +32,25 @@ bool hk_route_default(const char *transport, struct hk_route *route)
 	return known;
 }
 
-struct hk_route hk_route_of_cost(double latency_ns, double ns_per_byte)
+/*
+ * Within a host slots are to stay in the second-level cache, and few do, for the peer sees them at
+ * once. A network wants messages that are long beside what each costs, and nearly 1 MiB of them
+ * under way, so that it never waits for a word that a slot is free; two rings of them, to a peer
+ * and from it, stay below 2 MiB with all that belongs to them.
+ */
+struct hk_slots hk_tune_slots(bool near)
+{
+	struct hk_slots slots = near ? (struct hk_slots){4, 32768} : (struct hk_slots){8, 114688};
+	int64_t count = hk_param(HK_PARAM_SLOTS), bytes = hk_param(HK_PARAM_SLOT_BYTES);
+
+	return (struct hk_slots){count ? (uint32_t)count : slots.count,
+				 bytes ? (uint32_t)bytes : slots.bytes};
+}
+
+struct hk_route hk_route_of_cost(double latency_ns, double message_ns, double ns_per_byte)
 {
 	return (struct hk_route){.latency_ns = latency_ns,
-				 .message_ns = shm.message_ns,
+				 .message_ns = message_ns,
 				 .fill_ns_per_byte = ns_per_byte,
 				 .read_ns_per_byte = ns_per_byte};
 }

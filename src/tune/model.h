@@ -47,6 +47,13 @@ struct hk_machine {
 	uint32_t slots, slot_bytes;
 };
 
+/* A connection's slots: as HOCKET_SLOTS and HOCKET_SLOT_BYTES say, or else chosen. near: no message
+ * leaves the host. */
+struct hk_slots {
+	uint32_t count, bytes;
+};
+struct hk_slots hk_tune_slots(bool near);
+
 /* Messages up to so many bytes travel in their headers. */
 #define HK_HEADER_BYTES 48u
 
@@ -55,7 +62,7 @@ void hk_tune_machine_default(struct hk_machine *m);
 /* What is assumed of a transport; false if nothing is known of it. */
 bool hk_route_default(const char *transport, struct hk_route *route);
 /* A route from what a transport says of itself (struct hk_cost). */
-struct hk_route hk_route_of_cost(double latency_ns, double ns_per_byte);
+struct hk_route hk_route_of_cost(double latency_ns, double message_ns, double ns_per_byte);
 
 /* The worse of every number (of caches the smaller). A number of `from` that makes no sense is left
  * out, and so is a route of zeros. slots and slot_bytes are not merged: they are equal. */

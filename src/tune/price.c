@@ -55,7 +55,7 @@ static double cut(struct tune_run *r, size_t bytes)
 	double most = (double)r->m->slot_bytes / r->programs[0]->message_chunks, tiles;
 
 	if (hk_plan_long_chunks(r->p, r->programs[0], (size_t)chunk))
-		most *= hk_plan_stretch(r->p->nranks);
+		most *= hk_plan_stretch(r->p->nranks, r->m->slot_bytes);
 	tiles = fmax(1, ceil(chunk / most));
 	r->chunk_bytes = chunk / tiles;
 	r->memory_share = memory_share(r, bytes);

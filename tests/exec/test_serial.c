@@ -114,7 +114,7 @@ static void open_rank(struct rank *r, int rank, const struct hk_schedule *s, boo
 				      .nranks = 2,
 				      .channels = 1,
 				      .slots = 8, /* enough to run ahead */
-				      .slot_bytes = SLOT_BYTES,
+				      .slot_bytes = SLOT_BYTES * hk_plan_stretch(2, SLOT_BYTES),
 				      .loop = loop};
 	const struct hk_transport *t = hk_transport_find("loop");
 	struct hk_program *prog;

@@ -61,7 +61,7 @@ static void tables_are_complete(void **state)
 
 static void neighbours_are_reachable(void **state)
 {
-	struct hk_cost cost = {-1, -1};
+	struct hk_cost cost = {-1, -1, -1};
 	struct world w;
 
 	world_open(&w, transport, &two);
