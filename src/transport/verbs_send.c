@@ -203,6 +203,21 @@ static int get_staging(struct hk_verbs_send *s, uint32_t bytes)
 	return err;
 }
 
+/* Whether a device may still read the staging ring: to send a packet again that has come, too. */
+static bool reads_staging(struct hk_verbs_send *s)
+{
+	uint32_t n = s->number < s->base.slots ? s->number : s->base.slots;
+
+	for (uint32_t k = 1; k <= n; k++) {
+		const struct hk_verbs_outgoing *o = out_of(s, s->number - k);
+		const struct hk_verbs_path *p = s->link->paths[o->path];
+
+		if (p->generation == o->generation && !hk_verbs_path_did(p, o->generation, o->wr))
+			return true;
+	}
+	return false;
+}
+
 /* Makes slots for a message of so many bytes, when nothing uses the short ones any more. 1: done;
  * 0: not yet. It will be: what was committed before needs nothing of the peer but that it makes its
  * half, and looks. */
@@ -215,7 +230,7 @@ static int __attribute__((cold, noinline)) lengthen(struct hk_verbs_send *s, uin
 	settle(s);
 	if (s->link->error)
 		return s->link->error;
-	if (s->settled != s->number) {
+	if (s->settled != s->number || reads_staging(s)) {
 		for (unsigned i = 0; i < s->link->npaths; i++)
 			hk_verbs_path_ask(s->link->paths[i]);
 		return s->link->gone ? hk_verbs_peer_gone(s->link, &s->error) : 0;
