@@ -62,6 +62,7 @@ void world_open(struct world *w, const struct hk_transport *t, const struct worl
 			.channels = 4,
 			.slots = c->slots,
 			.slot_bytes = c->slot_bytes,
+			.usual_bytes = c->usual_bytes,
 			.loop = w->loop,
 		};
 

@@ -174,6 +174,44 @@ static void order_is_kept(void **state)
 	}
 }
 
+/* Short and long ones in turns, each way, where memory for long ones may come late. */
+static void long_slots_serve_short_messages_too(void **state)
+{
+	const struct world_config config = {
+		.nranks = 2, .slots = 8, .slot_bytes = 262144, .usual_bytes = 65536};
+	static const uint32_t sizes[] = {0,	20,    40000, 7,      7,      65536,
+					 32768, 65537, 3,     262144, 262144, 9};
+
+	for (int round = 0; round < 2; round++) {
+		int64_t end = hk_now_ns() + PATIENCE_NS;
+		const char *wrong = NULL;
+		struct stream *s;
+		struct world w;
+
+		world_open(&w, transport, &config);
+		s = world_connect(&w, 0, 1, 0);
+		world_connect(&w, 1, 0, 0);
+		/* One size after the other, with some under way; or as they come. */
+		for (uint32_t i = 0, got = 0; !round && got < ARRAY_SIZE(sizes);) {
+			int rc = i < ARRAY_SIZE(sizes) ? stream_send_bytes(s, sizes[i]) : 0;
+
+			assert_in_range(rc, 0, 1);
+			assert_true(hk_now_ns() < end);
+			i += (uint32_t)rc;
+			if (i < got + 4 && rc)
+				continue;
+			assert_in_range(s->send->ops->flush(s->send), 0, 1);
+			rc = stream_recv_bytes(s, sizes[got], &wrong);
+			assert_in_range(rc, 0, 1);
+			assert_well(wrong);
+			got += (uint32_t)rc;
+		}
+		if (round)
+			assert_well(world_run(&w, 200, THREAD_PER_RANK));
+		world_close(&w);
+	}
+}
+
 uint32_t send_until_full(struct stream *s, uint32_t most)
 {
 	int rc = 1;
@@ -388,6 +426,7 @@ static const struct CMUnitTest checks[] = {
 	cmocka_unit_test(every_size_arrives),
 	cmocka_unit_test(marks_travel),
 	cmocka_unit_test(order_is_kept),
+	cmocka_unit_test(long_slots_serve_short_messages_too),
 	cmocka_unit_test(slots_are_bounded),
 	cmocka_unit_test(reserve_repeats),
 	cmocka_unit_test(peek_repeats),
