@@ -44,6 +44,16 @@ int hk_bench_parse_int(const char *text, int min, int max, int *out)
 	return 0;
 }
 
+int hk_bench_parse_bool(const char *text, bool *out)
+{
+	int v;
+
+	if (hk_bench_parse_int(text, 0, 1, &v))
+		return -1;
+	*out = v;
+	return 0;
+}
+
 int hk_bench_parse_factor(const char *text, double *factor)
 {
 	char *end;

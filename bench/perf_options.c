@@ -74,16 +74,6 @@ static const struct option flags[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static int parse_bool(const char *text, bool *out)
-{
-	int v;
-
-	if (hk_bench_parse_int(text, 0, 1, &v))
-		return -1;
-	*out = v;
-	return 0;
-}
-
 static int parse_op(const char *text, int *op)
 {
 	*op = -1;
@@ -128,11 +118,11 @@ static int set(struct hk_perf_options *o, int flag, const char *text)
 	case 'd':
 		return parse_type(text, &o->type);
 	case 'z':
-		return parse_bool(text, &o->blocking);
+		return hk_bench_parse_bool(text, &o->blocking);
 	case 't':
 		return hk_bench_parse_int(text, 1, 4096, &o->threads);
 	case 'p':
-		return parse_bool(text, &o->parallel_init);
+		return hk_bench_parse_bool(text, &o->parallel_init);
 	case 'r':
 		return hk_bench_parse_int(text, 0, INT32_MAX, &o->root);
 	case 'a':
@@ -141,7 +131,7 @@ static int set(struct hk_perf_options *o, int flag, const char *text)
 		o->average = (enum hk_perf_average)average;
 		return 0;
 	case 'R':
-		return parse_bool(text, &o->registered);
+		return hk_bench_parse_bool(text, &o->registered);
 	case 'J':
 		o->json = text;
 		return 0;

@@ -58,16 +58,6 @@ static const struct option flags[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static int parse_bool(const char *text, bool *out)
-{
-	int v;
-
-	if (hk_bench_parse_int(text, 0, 1, &v))
-		return -1;
-	*out = v;
-	return 0;
-}
-
 /* 0; or -1 if the value makes no sense. */
 static int set(struct hk_lp_options *o, int flag, const char *text)
 {
@@ -98,9 +88,9 @@ static int set(struct hk_lp_options *o, int flag, const char *text)
 	case 'm':
 		return hk_bench_parse_int(text, 1, 1024, &o->group);
 	case 'c':
-		return parse_bool(text, &o->check);
+		return hk_bench_parse_bool(text, &o->check);
 	case 'R':
-		return parse_bool(text, &o->registered);
+		return hk_bench_parse_bool(text, &o->registered);
 	case 'J':
 		o->json = text;
 		return 0;
