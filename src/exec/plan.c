@@ -125,18 +125,17 @@ static int bind(struct hk_plan *plan, struct hk_binder *binder)
 /* Where messages are pulled to that the transport can't show, and that have to be reduced. */
 static int allocate_pulled(struct hk_plan *plan)
 {
-	const struct hk_program *prog = plan->prog;
+	const uint8_t both = HK_DOES_RECV | HK_DOES_REDUCE;
 	uint32_t i = 0;
 
-	while (i < prog->nsteps &&
-	       (hk_op_does[prog->steps[i].op] & (HK_DOES_RECV | HK_DOES_REDUCE)) !=
-		       (HK_DOES_RECV | HK_DOES_REDUCE))
+	while (i < plan->prog->nsteps && ((plan->steps[i].does & both) != both ||
+					  plan->steps[i].recv->ops->pull == hk_pull_none))
 		i++;
-	if (i == prog->nsteps)
+	if (i == plan->prog->nsteps)
 		return 0;
 	plan->pulled = aligned_alloc(LINE, plan->slot_bytes);
 	plan->memory += plan->slot_bytes;
-	return plan->pulled ? 0 : -ENOMEM;
+	return plan->pulled ? 0 : hk_fail(ENOMEM, "no memory for a plan");
 }
 
 static int allocate(struct hk_plan *plan)
@@ -172,7 +171,7 @@ static int allocate(struct hk_plan *plan)
 			prog->ndeps * (sizeof(*plan->deps) + sizeof(*prog->deps)) +
 			prog->nlanes * (sizeof(*plan->lanes) + sizeof(*prog->lanes)) +
 			prog->period * sizeof(*plan->classes);
-	return allocate_pulled(plan);
+	return 0;
 }
 
 /* What the step's data is used for, as far as it tells how to move it. */
@@ -226,6 +225,8 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 	}
 	resolve_deps(plan);
 	err = bind(plan, binder);
+	if (!err)
+		err = allocate_pulled(plan);
 	if (err)
 		goto fail;
 	for (uint32_t l = 0; l < prog->nlanes; l++)

@@ -132,7 +132,7 @@ static int verbs_open(const struct hk_endpoint_env *env, struct hk_endpoint **ou
 	ep->wire = env->wire;
 	ep->slots = env->slots;
 	ep->slot_bytes = env->slot_bytes;
-	ep->usual_bytes = env->usual_bytes;
+	ep->usual_bytes = env->usual_bytes ? env->usual_bytes : env->slot_bytes;
 	ep->memory = sizeof(*ep);
 	err = hk_ib_open((unsigned)env->rank, most < HK_VERBS_RAILS ? most : HK_VERBS_RAILS,
 			 ep->ports, &ep->nrails);

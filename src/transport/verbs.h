@@ -31,7 +31,7 @@
 #define HK_VERBS_KEPT	    128u   /* control messages that may be under way on a link */
 #define HK_VERBS_MOST_PATHS 32768u /* of an endpoint: what an id has room for */
 #define HK_VERBS_ID_RECV    (UINT64_C(1) << 63)
-#define HK_VERBS_SHORT	    32768u /* bytes of a message for which there always is room */
+#define HK_VERBS_SHORT	    16384u /* bytes of a message for which there always is room */
 #define HK_VERBS_MEETINGS   64u	   /* that one wait looks at */
 #define HK_VERBS_RNR_TIMER  1	   /* 10 us: a peer without buffers has only to look */
 #define HK_VERBS_LEAD	    64u	   /* bytes of a slot before the payload; the header ends them */

@@ -34,13 +34,13 @@ bool hk_route_default(const char *transport, struct hk_route *route)
 
 /*
  * Within a host slots are to stay in the second-level cache, and few do, for the peer sees them at
- * once. A network wants messages that are long beside what each costs, and nearly 1 MiB of them
+ * once. A network wants messages that are long beside what each costs, and half a MiB of them
  * under way, so that it never waits for a word that a slot is free; two rings of them, to a peer
  * and from it, stay below 2 MiB with all that belongs to them.
  */
 struct hk_slots hk_tune_slots(bool near)
 {
-	struct hk_slots slots = near ? (struct hk_slots){4, 32768} : (struct hk_slots){8, 114688};
+	struct hk_slots slots = near ? (struct hk_slots){4, 32768} : (struct hk_slots){8, 73728};
 	int64_t count = hk_param(HK_PARAM_SLOTS), bytes = hk_param(HK_PARAM_SLOT_BYTES);
 
 	return (struct hk_slots){count ? (uint32_t)count : slots.count,
