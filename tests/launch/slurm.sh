@@ -4,13 +4,14 @@
 # through PMIx, through PMI-1 (mpi/pmi2), and without either. Needs root and Debian's slurm-wlm and
 # munge; exits with 77, which meson counts as skipped, where they are missing.
 #
-#   slurm.sh ALL_REDUCE_PERF EXAMPLE
+#   slurm.sh ALL_REDUCE_PERF EXAMPLE true|false: whether PMIx was built in
 set -uo pipefail
 PATH=$PATH:/usr/sbin
 # libpmix's leaks are not ours.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0
 perf=$1
 example=$2
+pmix=$3
 failed=0
 
 skip() {
@@ -129,9 +130,13 @@ run() { # STATUS PATTERN COUNT ARGUMENTS...
 	fi
 }
 
-run 0 '4 ranks = 4 processes \(pmix\)|Out of bounds values : 0 OK' 2 \
-	--mpi=pmix -n 4 "$perf" -b 1K -e 64K -f 8 -n 2
-run 0 'the sum is 10$' 4 --mpi=pmix -n 4 "$example"
+if [ "$pmix" = true ]; then
+	run 0 '4 ranks = 4 processes \(pmix\)|Out of bounds values : 0 OK' 2 \
+		--mpi=pmix -n 4 "$perf" -b 1K -e 64K -f 8 -n 2
+	run 0 'the sum is 10$' 4 --mpi=pmix -n 4 "$example"
+else
+	run 1 'built without PMIx' 4 --mpi=pmix -n 4 "$example"
+fi
 run 0 'the sum is 10$' 4 --mpi=pmi2 -n 4 "$example"
 # Without PMI: by hand, with the place from Slurm's variables; or a sentence.
 run 0 'the sum is 6$' 3 --mpi=none -n 3 --export="ALL,HOCKET_ID_ADDR=127.0.0.1:$(free_port 3)" "$example"
