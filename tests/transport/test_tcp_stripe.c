@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -242,10 +243,12 @@ static unsigned find_sockets(int *fds, unsigned most)
 	assert_non_null(dir);
 	for (struct dirent *e = readdir(dir); e && n < most; e = readdir(dir)) {
 		int fd = atoi(e->d_name);
-		struct sockaddr_storage sa = {0};
-		socklen_t len = sizeof(sa);
+		struct tcp_info info = {0};
+		socklen_t len = sizeof(info);
 
-		if (!getpeername(fd, (struct sockaddr *)&sa, &len) && sa.ss_family == AF_INET)
+		/* One that was shut down at either end is still open, until that is noticed. */
+		if (!getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) &&
+		    info.tcpi_state == TCP_ESTABLISHED)
 			fds[n++] = fd;
 	}
 	closedir(dir);
