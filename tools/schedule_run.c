@@ -112,7 +112,7 @@ static int open_rank(struct world *w, int rank, unsigned slots)
 				      .channels = w->channels,
 				      .slots = slots,
 				      .slot_bytes =
-					      slot_bytes * hk_plan_stretch(w->s->n, slot_bytes),
+					      slot_bytes * hk_plan_stretch(w->p.nranks, slot_bytes),
 				      .loop = w->loop};
 	struct hk_program *prog;
 	struct hk_addr addr;

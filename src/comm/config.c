@@ -71,6 +71,8 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 			   &slot_bytes);
 	if (err)
 		return err;
+	slots = slots ? slots : hk_param(HK_PARAM_SLOTS);
+	slot_bytes = slot_bytes ? slot_bytes : hk_param(HK_PARAM_SLOT_BYTES);
 	if (slots == 1)
 		return hk_fail_quiet(EINVAL, "HOCKET_SLOTS or config.slots is 1; it must be from 2 "
 					     "to 16, or 0 to have it chosen");

@@ -207,6 +207,13 @@ struct hk_verbs_place {
 	uint32_t keys[HK_VERBS_PATHS];
 };
 
+/* The last work request of a half on a path. */
+struct hk_verbs_last {
+	uint32_t wr;
+	uint16_t generation;
+	bool used;
+};
+
 enum hk_verbs_stage { HK_STAGE_HELD, HK_STAGE_POSTED, HK_STAGE_DELIVERED };
 
 struct hk_verbs_send {
@@ -220,6 +227,7 @@ struct hk_verbs_send {
 	bool reserved;
 	struct hk_verbs_memory staging; /* a ring of slots; of short ones, until one is too short */
 	uint32_t staging_bytes;
+	struct hk_verbs_last last[HK_VERBS_PATHS];
 	struct hk_verbs_ring ring; /* the receiver's */
 	bool grow, grow_told;	   /* a message is too long for the ring */
 	struct hk_verbs_reg *reg;  /* of what lends said yes to */

@@ -145,6 +145,9 @@ static void grow(struct hk_verbs_recv *r)
 
 void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number, uint32_t bytes)
 {
+	/* Told again, over another path: the sender knows of the ring by now, or soon will. */
+	if (bytes <= r->ring_bytes)
+		return;
 	r->grow = true;
 	r->grow_number = number;
 	r->grow_bytes = bytes;

@@ -165,6 +165,7 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 	o->path = (uint8_t)p->index;
 	o->generation = p->generation;
 	o->wr = p->posted - 1;
+	s->last[p->index] = (struct hk_verbs_last){o->wr, o->generation, true};
 	o->stage = HK_STAGE_POSTED;
 	s->grow = s->grow_told = false;
 	if (back)
@@ -193,36 +194,33 @@ static int __attribute__((cold, noinline)) refuse_length(struct hk_verbs_send *s
 				  bytes, s->base.peer, s->base.slot_bytes);
 }
 
-/* Staging memory of short slots, or of long ones: one of both, because it is registered. */
-static int get_staging(struct hk_verbs_send *s, uint32_t bytes)
+/* A staging ring of slots for messages of so many bytes. */
+static int get_staging(struct hk_verbs_send *s, uint32_t bytes, struct hk_verbs_memory *m)
 {
-	int err = hk_verbs_memory_get(s->link->ep, (size_t)s->base.slots * (bytes + HK_VERBS_LEAD),
-				      &s->staging);
-
-	s->staging_bytes = err ? 0 : bytes;
-	return err;
+	return hk_verbs_memory_get(s->link->ep, (size_t)s->base.slots * (bytes + HK_VERBS_LEAD), m);
 }
 
 /* Whether a device may still read the staging ring: to send a packet again that has come, too. */
-static bool reads_staging(struct hk_verbs_send *s)
+static bool reads_staging(const struct hk_verbs_send *s)
 {
-	uint32_t n = s->number < s->base.slots ? s->number : s->base.slots;
+	for (unsigned i = 0; i < s->link->npaths; i++) {
+		const struct hk_verbs_last *last = &s->last[i];
+		const struct hk_verbs_path *p = s->link->paths[i];
 
-	for (uint32_t k = 1; k <= n; k++) {
-		const struct hk_verbs_outgoing *o = out_of(s, s->number - k);
-		const struct hk_verbs_path *p = s->link->paths[o->path];
-
-		if (p->generation == o->generation && !hk_verbs_path_did(p, o->generation, o->wr))
+		if (last->used && p->generation == last->generation &&
+		    !hk_verbs_path_did(p, last->generation, last->wr))
 			return true;
 	}
 	return false;
 }
 
-/* Makes slots for a message of so many bytes, when nothing uses the short ones any more. 1: done;
- * 0: not yet. It will be: what was committed before needs nothing of the peer but that it makes its
- * half, and looks. */
+/* Makes slots for a message of so many bytes, when no device reads the present ones any more.
+ * Messages that have not been posted move over. 1: done; 0: not yet. It will be: that devices have
+ * sent what they were given takes nothing of the peer's program. */
 static int __attribute__((cold, noinline)) lengthen(struct hk_verbs_send *s, uint32_t bytes)
 {
+	uint32_t longer = hk_verbs_ring_bytes(s->link->ep, bytes), was = s->staging_bytes;
+	struct hk_verbs_memory old = s->staging;
 	int err;
 
 	hk_verbs_progress(s->link->ep);
@@ -230,14 +228,26 @@ static int __attribute__((cold, noinline)) lengthen(struct hk_verbs_send *s, uin
 	settle(s);
 	if (s->link->error)
 		return s->link->error;
-	if (s->settled != s->number || reads_staging(s)) {
+	if (reads_staging(s)) {
 		for (unsigned i = 0; i < s->link->npaths; i++)
 			hk_verbs_path_ask(s->link->paths[i]);
 		return s->link->gone ? hk_verbs_peer_gone(s->link, &s->error) : 0;
 	}
-	hk_verbs_memory_put(s->link->ep, &s->staging);
-	err = get_staging(s, hk_verbs_ring_bytes(s->link->ep, bytes));
-	return err ? (s->error = err) : 1;
+	err = get_staging(s, longer, &s->staging);
+	if (err)
+		return s->error = err;
+	s->staging_bytes = longer;
+	for (uint32_t n = s->settled; n != s->number; n++) {
+		const struct hk_verbs_outgoing *o = out_of(s, n);
+		size_t at = (size_t)(n % s->base.slots) * (was + HK_VERBS_LEAD) + HK_VERBS_LEAD -
+			    HEADER_BYTES;
+
+		if (o->stage == HK_STAGE_HELD)
+			memcpy(slot_of(s, n) - HEADER_BYTES, old.base + at,
+			       HEADER_BYTES + (o->lent ? 0 : o->bytes));
+	}
+	hk_verbs_memory_put(s->link->ep, &old);
+	return 1;
 }
 
 static int verbs_reserve(struct hk_send *base, uint32_t bytes, void **slot)
@@ -430,7 +440,8 @@ int hk_verbs_send_new(struct hk_verbs_link *l, uint32_t channel, struct hk_verbs
 				   .slots = ep->slots,
 				   .slot_bytes = ep->slot_bytes};
 	s->link = l;
-	err = get_staging(s, hk_verbs_ring_bytes(ep, 0));
+	s->staging_bytes = hk_verbs_ring_bytes(ep, 0);
+	err = get_staging(s, s->staging_bytes, &s->staging);
 	if (err) {
 		free(s);
 		return err;

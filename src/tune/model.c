@@ -43,8 +43,11 @@ struct hk_slots hk_tune_slots(bool near)
 	struct hk_slots slots = near ? (struct hk_slots){4, 32768} : (struct hk_slots){8, 73728};
 	int64_t count = hk_param(HK_PARAM_SLOTS), bytes = hk_param(HK_PARAM_SLOT_BYTES);
 
-	return (struct hk_slots){count ? (uint32_t)count : slots.count,
-				 bytes ? (uint32_t)bytes : slots.bytes};
+	if (count >= 2)
+		slots.count = (uint32_t)count;
+	if (bytes >= 4096 && bytes % 4096 == 0)
+		slots.bytes = (uint32_t)bytes;
+	return slots;
 }
 
 struct hk_route hk_route_of_cost(double latency_ns, double message_ns, double ns_per_byte)
