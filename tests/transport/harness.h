@@ -22,7 +22,7 @@ struct world_config {
 	int nranks;
 	uint32_t slots, slot_bytes;
 	uint32_t usual_bytes; /* 0: not told */
-	int sndbuf, rcvbuf; /* of sockets, 0: the kernel's */
+	int sndbuf, rcvbuf;   /* of sockets, 0: the kernel's */
 	const struct hk_loop_faults *faults;
 };
 
