@@ -10,7 +10,8 @@
  *
  * verbs.c has the endpoint, verbs_meet.c how two ranks find each other, verbs_path.c the queue
  * pairs, verbs_control.c what links tell each other, verbs_fail.c how a path is given up and comes
- * back, verbs_move.c the messages, verbs_done.c the completions, verbs_memory.c registered memory.
+ * back, verbs_tend.c what is due, verbs_send.c and verbs_recv.c the messages, verbs_done.c the
+ * completions, verbs_memory.c registered memory.
  */
 #ifndef HK_TRANSPORT_VERBS_H
 #define HK_TRANSPORT_VERBS_H
