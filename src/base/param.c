@@ -77,6 +77,11 @@ static const struct {
 		 "most bytes of buffers kept registered with RDMA devices; 0: all are copied"},
 	[HK_PARAM_IB_MTU] = {"HOCKET_IB_MTU", 0, 0, 4096,
 			     "largest RDMA packet: 256, 512, 1024, 2048, 4096; 0: as the ports"},
+	[HK_PARAM_DEVICE] = {"HOCKET_DEVICE", -1, -2, 1024,
+			     "GPU of communicators whose configuration names none; -1: none, -2: "
+			     "that of the calling thread"},
+	[HK_PARAM_GPU_BLOCKS] = {"HOCKET_GPU_BLOCKS", 0, 0, 1024,
+				 "most thread blocks per rank and call on a GPU, 0: chosen"},
 };
 
 /* Why just these bounds, where nobody would guess. */
@@ -123,6 +128,8 @@ static const struct {
 		 "mlx5_*, =exact, ^without"},
 	[HK_PARAM_IB_CM] = {"HOCKET_IB_CM",
 			    "how RDMA connections are made: bootstrap (the default) or rdmacm"},
+	[HK_PARAM_CUDA_DRIVER] = {"HOCKET_CUDA_DRIVER",
+				  "file of the CUDA driver's library, instead of libcuda.so.1"},
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

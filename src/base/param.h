@@ -36,6 +36,8 @@ enum hk_param {
 	HK_PARAM_TCP_SOCKETS,	  /* sockets per connection and interface */
 	HK_PARAM_TCP_FAILOVER_MS, /* a silent socket is given up after this long if others live */
 	HK_PARAM_TCP_TIMEOUT_MS,  /* and the last one after this long */
+	HK_PARAM_DEVICE,     /* GPU of communicators that name none; -1: none, -2: the thread's */
+	HK_PARAM_GPU_BLOCKS, /* most blocks of a kernel, 0: chosen */
 	HK_NPARAMS_INT,
 };
 
@@ -53,6 +55,7 @@ enum hk_param_str {
 	HK_PARAM_HOME,	     /* the same in .cache/hocket/, if that is not set */
 	HK_PARAM_IB_HCA,     /* RDMA devices and ports to use (transport/verbs_choice.h) */
 	HK_PARAM_IB_CM,	     /* how queue pairs are connected: bootstrap or rdmacm */
+	HK_PARAM_CUDA_DRIVER, /* file of the CUDA driver's library */
 	HK_NPARAMS_STR,
 };
 

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The CUDA driver, opened when it is first needed, so that the same library works on machines
+ * without one. All that we call of it is in one table, with the types of cuda.h; every call's
+ * result goes through hk_cuda_check.
+ */
+#ifndef HK_GPU_DRIVER_H
+#define HK_GPU_DRIVER_H
+
+#include <cuda.h>
+
+/* The functions of the driver that we use: F is applied to each name. */
+#define HK_CUDA_FUNCTIONS(F)                                                                       \
+	F(cuInit)                                                                                  \
+	F(cuDriverGetVersion)                                                                      \
+	F(cuDeviceGetCount)                                                                        \
+	F(cuDeviceGet)                                                                             \
+	F(cuDeviceGetName)                                                                         \
+	F(cuDeviceGetAttribute)                                                                    \
+	F(cuDeviceGetPCIBusId)                                                                     \
+	F(cuDevicePrimaryCtxRetain)                                                                \
+	F(cuDevicePrimaryCtxRelease)                                                               \
+	F(cuCtxGetCurrent)                                                                         \
+	F(cuCtxPushCurrent)                                                                        \
+	F(cuCtxPopCurrent)                                                                         \
+	F(cuCtxGetDevice)                                                                          \
+	F(cuDeviceCanAccessPeer)                                                                   \
+	F(cuCtxEnablePeerAccess)                                                                   \
+	F(cuMemAlloc)                                                                              \
+	F(cuMemFree)                                                                               \
+	F(cuMemHostAlloc)                                                                          \
+	F(cuMemFreeHost)                                                                           \
+	F(cuMemHostGetDevicePointer)                                                               \
+	F(cuMemcpyAsync)                                                                           \
+	F(cuMemsetD8Async)                                                                         \
+	F(cuPointerGetAttributes)                                                                  \
+	F(cuIpcGetMemHandle)                                                                       \
+	F(cuIpcOpenMemHandle)                                                                      \
+	F(cuIpcCloseMemHandle)                                                                     \
+	F(cuStreamCreate)                                                                          \
+	F(cuStreamDestroy)                                                                         \
+	F(cuStreamSynchronize)                                                                     \
+	F(cuStreamWaitEvent)                                                                       \
+	F(cuStreamIsCapturing)                                                                     \
+	F(cuThreadExchangeStreamCaptureMode)                                                       \
+	F(cuEventCreate)                                                                           \
+	F(cuEventDestroy)                                                                          \
+	F(cuEventRecord)                                                                           \
+	F(cuEventSynchronize)                                                                      \
+	F(cuEventQuery)                                                                            \
+	F(cuLaunchKernel)                                                                          \
+	F(cuModuleLoadData)                                                                        \
+	F(cuModuleUnload)                                                                          \
+	F(cuModuleGetFunction)                                                                     \
+	F(cuFuncGetAttribute)                                                                      \
+	F(cuOccupancyMaxActiveBlocksPerMultiprocessor)                                             \
+	F(cuGetErrorName)                                                                          \
+	F(cuGetErrorString)
+
+#define HK_CUDA_MEMBER(name) __typeof__(&(name)) name;
+struct hk_cuda {
+	HK_CUDA_FUNCTIONS(HK_CUDA_MEMBER)
+};
+
+/* The driver, ready for use. -ENOTSUP, with a quiet sentence, where there is none. */
+int hk_cuda_open(const struct hk_cuda **cuda);
+
+/* 0, or -EIO (-ENOMEM) with a sentence: what was tried, and what the driver says. */
+int hk_cuda_check(CUresult result, const char *what);
+/* The same for a failure that the caller is to handle. */
+int hk_cuda_try(CUresult result, const char *what);
+
+#endif
