@@ -168,7 +168,10 @@ static const struct hk_transport port_transport = {
 	.arm = hk_arm_none,
 	.wait = hk_wait_nap,
 	.sever = hk_sever_none,
+	.ring_send = hk_ring_send_none,
+	.ring_recv = hk_ring_recv_none,
 	.memory = no_memory,
+	.device_memory = hk_device_memory_none,
 	.close = no_close,
 };
 

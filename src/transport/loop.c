@@ -626,7 +626,10 @@ const struct hk_transport hk_transport_loop = {
 	.arm = hk_arm_none,
 	.wait = loop_wait,
 	.sever = loop_sever,
+	.ring_send = hk_ring_send_none,
+	.ring_recv = hk_ring_recv_none,
 	.memory = loop_memory,
+	.device_memory = hk_device_memory_none,
 	.close = loop_close,
 };
 

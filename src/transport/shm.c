@@ -370,6 +370,9 @@ const struct hk_transport hk_transport_shm = {
 	.arm = shm_arm,
 	.wait = shm_wait,
 	.sever = hk_sever_none,
+	.ring_send = hk_ring_send_none,
+	.ring_recv = hk_ring_recv_none,
 	.memory = shm_memory,
+	.device_memory = hk_device_memory_none,
 	.close = shm_close,
 };

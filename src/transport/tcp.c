@@ -421,6 +421,9 @@ const struct hk_transport hk_transport_tcp = {
 	.arm = hk_arm_none,
 	.wait = tcp_wait,
 	.sever = hk_sever_none,
+	.ring_send = hk_ring_send_none,
+	.ring_recv = hk_ring_recv_none,
 	.memory = tcp_memory,
+	.device_memory = hk_device_memory_none,
 	.close = tcp_close,
 };

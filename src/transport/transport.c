@@ -75,6 +75,21 @@ void hk_sever_none(struct hk_endpoint *ep)
 {
 }
 
+size_t hk_device_memory_none(struct hk_endpoint *ep)
+{
+	return 0;
+}
+
+int hk_ring_send_none(struct hk_send *s, struct hkd_send *record)
+{
+	return -ENOTSUP;
+}
+
+int hk_ring_recv_none(struct hk_recv *r, struct hkd_recv *record)
+{
+	return -ENOTSUP;
+}
+
 unsigned hk_routes_one(struct hk_wire *w, int peer)
 {
 	return 1;

@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HK_ADDR_BYTES 64
+#define HK_ADDR_BYTES 128
 
 /* What a transport's endpoint publishes about itself to all ranks; its meaning is the transport's
  * own. */
@@ -57,6 +57,9 @@ struct hk_wire {
 };
 
 struct hk_loop;
+struct hk_gpu;
+struct hkd_send;
+struct hkd_recv;
 
 /* What an endpoint is opened with. */
 struct hk_endpoint_env {
@@ -67,6 +70,7 @@ struct hk_endpoint_env {
 	uint32_t slots;	      /* slots per connection, at least 2 */
 	uint32_t slot_bytes;  /* payload bytes per slot, a multiple of 4096 */
 	uint32_t usual_bytes; /* most messages are no longer; 0: that is not known */
+	struct hk_gpu *gpu;   /* the rank's (gpu.h); NULL: it has none */
 	struct hk_loop *loop; /* the in-process world of the loop transport (loop.h), else NULL */
 };
 
@@ -120,9 +124,16 @@ struct hk_transport {
 	 * more in memory that was offered, nothing that was lent is read any more, and every
 	 * connection fails. Called by the thread that polls. Default: hk_sever_none. */
 	void (*sever)(struct hk_endpoint *ep);
+	/* Where kernels find the half of a connection (device/records.h), if they move its messages
+	 * themselves; the fast path is then not used. Defaults: hk_ring_send_none,
+	 * hk_ring_recv_none, -ENOTSUP: the host moves them. */
+	int (*ring_send)(struct hk_send *s, struct hkd_send *record);
+	int (*ring_recv)(struct hk_recv *r, struct hkd_recv *record);
 	/* Bytes that the endpoint and its connections occupy now (touched pages, not address
 	 * space). */
 	size_t (*memory)(struct hk_endpoint *ep);
+	/* The same of a GPU's memory. Default: hk_device_memory_none. */
+	size_t (*device_memory)(struct hk_endpoint *ep);
 	/* Frees the endpoint and its connections; NULL is fine. */
 	void (*close)(struct hk_endpoint *ep);
 };
@@ -201,6 +212,9 @@ int hk_lend_none(struct hk_send *s, const void *data, uint32_t bytes, uint32_t m
 int hk_flush_done(struct hk_send *s);
 void hk_offer_none(struct hk_recv *r, uint32_t ahead, void *dst, uint32_t bytes, uint32_t mark);
 void hk_sever_none(struct hk_endpoint *ep);
+size_t hk_device_memory_none(struct hk_endpoint *ep);
+int hk_ring_send_none(struct hk_send *s, struct hkd_send *record);
+int hk_ring_recv_none(struct hk_recv *r, struct hkd_recv *record);
 int hk_pull_none(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes);
 unsigned hk_routes_one(struct hk_wire *w, int peer);
 int hk_dial_by_none(struct hk_wire *w, int peer, uint32_t tag, unsigned route, int64_t timeout_ns,

@@ -402,6 +402,9 @@ const struct hk_transport hk_transport_verbs = {
 	.arm = verbs_arm,
 	.wait = verbs_wait,
 	.sever = verbs_sever,
+	.ring_send = hk_ring_send_none,
+	.ring_recv = hk_ring_recv_none,
 	.memory = verbs_memory,
+	.device_memory = hk_device_memory_none,
 	.close = verbs_close,
 };
