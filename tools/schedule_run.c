@@ -118,7 +118,7 @@ static int open_rank(struct world *w, int rank, unsigned slots)
 	struct hk_addr addr;
 	int rc;
 
-	r->binder = (struct hk_binder){bind_send, bind_recv};
+	r->binder = (struct hk_binder){bind_send, bind_recv, 0};
 	r->observer = (struct hk_observer){on_step};
 	r->w = w;
 	r->rank = rank;

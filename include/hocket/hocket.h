@@ -36,7 +36,8 @@ extern "C" {
 
 /* A communicator: one rank's membership in a group of ranks. */
 typedef struct hocketComm *hocketComm_t;
-/* A host stream: an ordered queue of calls, run by a thread of its own. */
+/* A host stream: an ordered queue of calls, run by a thread of its own. On a communicator with a
+ * GPU instead a cudaStream_t (or CUstream), cast to this. */
 typedef struct hocketStream *hocketStream_t;
 
 #define HOCKET_UNIQUE_ID_BYTES 128
@@ -122,14 +123,20 @@ typedef struct {
 	/* Transports allowed, comma-separated, in order of preference; NULL: HOCKET_TRANSPORTS.
 	 * Read when the communicator is made; equal on all ranks. */
 	const char *transports;
+	/* The rank's GPU: its number, as the CUDA driver counts; HOCKET_DEVICE_CURRENT, that of the
+	 * calling thread's CUDA context, or 0 if it has none; or HOCKET_DEVICE_NONE, a host
+	 * communicator, which is the default (HOCKET_DEVICE). Ranks may differ in it. */
+	int device;
 } hocketConfig_t;
-#define HOCKET_CONFIG_MAGIC 0x686f636bu
+#define HOCKET_DEVICE_NONE    (-1)
+#define HOCKET_DEVICE_CURRENT (-2)
+#define HOCKET_CONFIG_MAGIC   0x686f636bu
 #define HOCKET_CONFIG_INITIALIZER                                                                  \
 	{                                                                                          \
 		sizeof(hocketConfig_t), HOCKET_CONFIG_MAGIC, HOCKET_VERSION_CODE,                  \
 			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, \
 			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, \
-			NULL, NULL                                                                 \
+			NULL, NULL, HOCKET_CONFIG_UNDEF_INT                                        \
 	}
 
 /* --- library --- */
@@ -186,8 +193,8 @@ HOCKET_API hocketResult_t hocketCommInitRankScalable(hocketComm_t *newcomm, int 
 HOCKET_API hocketResult_t hocketCommSplit(hocketComm_t comm, int color, int key,
 					  hocketComm_t *newcomm, hocketConfig_t *config);
 /* Makes a group of ndev ranks inside this process, comms[i] being rank i. devlist is NULL for host
- * communicators; device numbers are refused until CUDA communicators exist. Give each rank its own
- * thread or host stream: a blocking collective on one rank waits for the others. */
+ * communicators, or has each rank's GPU; a GPU may be there several times. Give each rank its own
+ * thread or stream: a blocking collective on one rank waits for the others. */
 HOCKET_API hocketResult_t hocketCommInitAll(hocketComm_t *comms, int ndev, const int *devlist);
 /* Waits for the stream-ordered calls of comm; a non-blocking comm returns hocketInProgress, and
  * hocketCommGetAsyncError says so until they are done. After it, only destroy, abort and the
@@ -200,10 +207,14 @@ HOCKET_API hocketResult_t hocketCommAbort(hocketComm_t comm);
 /* hocketSuccess, hocketInProgress, or the failure that made comm unusable. */
 HOCKET_API hocketResult_t hocketCommGetAsyncError(hocketComm_t comm, hocketResult_t *asyncError);
 HOCKET_API hocketResult_t hocketCommCount(const hocketComm_t comm, int *count);
+/* The number of the rank's GPU, HOCKET_DEVICE_NONE of a host communicator. */
+HOCKET_API hocketResult_t hocketCommDevice(const hocketComm_t comm, int *device);
 HOCKET_API hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank);
 /* Bytes that comm occupies in this process now: heap and the touched pages of its connections.
  * Waits for comm's queued calls. */
 HOCKET_API hocketResult_t hocketCommMemory(const hocketComm_t comm, size_t *bytes);
+/* The same of the rank's GPU: bytes of its memory that comm uses; 0 of a host communicator. */
+HOCKET_API hocketResult_t hocketCommDeviceMemory(const hocketComm_t comm, size_t *bytes);
 /* What comm runs, or would run, for a collective of this size: the algorithm's name, as `hocket
  * schedule` lists it, and how many channels it uses. collective: "all_reduce", "reduce_scatter",
  * "all_gather" ... bytes: the call's count times the size of an element. *algorithm stays valid; it
@@ -230,10 +241,12 @@ HOCKET_API hocketResult_t hocketRedOpDestroy(hocketRedOp_t op, hocketComm_t comm
  * --- collectives ---
  * stream NULL: the call returns when the result is there. Otherwise it returns at once and the
  * stream runs it in order; the buffers then belong to the library until the stream has passed the
- * call. count 0 is valid and does nothing, and must then be 0 on all ranks. The result has the same
- * bits on every rank and in every run. After hocketRemoteError comm is of no more use, but for one
- * case: a switch that took part died (docs/switch.md); hocketCommGetAsyncError then says
- * hocketSuccess.
+ * call. On a communicator with a GPU stream is a CUDA stream, NULL the default one, and a call
+ * always returns at once; buffers may be anywhere: on the GPU, or in host memory, which is copied
+ * to it and back. Ranks in one process need streams that can run side by side (docs/gpu.md). count
+ * 0 is valid and does nothing, and must then be 0 on all ranks. The result has the same bits on
+ * every rank and in every run. After hocketRemoteError comm is of no more use, but for one case: a
+ * switch that took part died (docs/switch.md); hocketCommGetAsyncError then says hocketSuccess.
  */
 
 /* In a rooted operation buffers that only the root has are not looked at elsewhere, and may be NULL
@@ -344,7 +357,7 @@ HOCKET_API hocketResult_t hocketRecv(void *recvbuff, size_t count, hocketDataTyp
  * --- groups ---
  * Calls of this thread between hocketGroupStart and hocketGroupEnd are collected and run together:
  * on any communicators, several ranks of one communicator included, in any order, on any streams
- * (those of one communicator either all NULL or all not). Collectives of a communicator run in
+ * (those of one host communicator either all NULL or all not). Collectives of a communicator run in
  * their order; its sends and receives, and other communicators, progress beside them, so nothing
  * waits for its neighbour. Groups nest; the outermost end runs them. Calls in a group check their
  * arguments at once, and a failing one makes hocketGroupEnd drop the group and return its error.

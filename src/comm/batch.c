@@ -248,6 +248,8 @@ static int start_p2p(struct track *t)
 				.type = HK_UINT8,
 				.op = HK_SUM,
 				.mark = hk_p2p_mark()};
+	if (t->comm->gpu)
+		return hk_comm_launch_plan(t->comm, t->p2p_plan, &call, NULL, t->p2p[0].stream);
 	hk_plan_begin(t->p2p_plan, &call);
 	return 0;
 }
@@ -430,6 +432,49 @@ int hk_batch_run(struct hk_batch *b)
 {
 	int err = run(b);
 
+	release(b);
+	return err;
+}
+
+/* --- on GPUs --- */
+
+static int launch_track(struct track *t)
+{
+	int err = hk_comm_check(t->comm);
+
+	if (!err && t->np2p) {
+		hk_gpu_exec_hold(t->comm->gpu);
+		err = start_p2p(t);
+		hk_gpu_exec_let_go(t->comm->gpu);
+	}
+	while (!err && t->next < t->nreqs)
+		err = hk_comm_launch(t->comm, &t->reqs[t->next++]);
+	return err;
+}
+
+/* All communicators' calls are queued, also if one of them fails. */
+int hk_batch_launch(struct hk_batch *b)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		int one = launch_track(&b->tracks[i]);
+
+		if (one && !err) {
+			err = one;
+			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
+		}
+	}
+	for (unsigned i = 0; i < b->ntracks && !err; i++) {
+		struct track *t = &b->tracks[i];
+
+		err = hk_comm_finish(t->comm,
+				     t->nreqs ? t->reqs[t->nreqs - 1].stream : t->p2p[0].stream);
+		if (err)
+			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
+	}
+	if (err)
+		hk_set_last_error(b->error);
 	release(b);
 	return err;
 }

@@ -23,6 +23,20 @@ static void run_alone(const struct hk_request *req)
 		k->copy(out, in, count * hk_type_size((enum hk_type)req->type));
 }
 
+/* The same on a GPU. */
+static int launch_alone(struct hk_comm *c, const struct hk_request *req)
+{
+	struct hk_call call = {.in = req->varied ? req->tables->in[0].at : req->in,
+			       .out = req->varied ? req->tables->out[0].at : req->out,
+			       .count = req->varied ? req->tables->out[0].count : req->count,
+			       .type = (enum hk_type)req->type,
+			       .scalar = req->scaled ? &req->scalar : NULL};
+
+	if (req->coll == HK_BARRIER)
+		return 0;
+	return hk_gpu_exec_alone(c->gpu, &call, req->device, req->stream);
+}
+
 /* Makes the call of a single send or receive, for its blocks live with the request. */
 static int start_single(struct hk_comm *c, struct hk_request *req, struct hk_plan **plan,
 			struct hk_call *call)
@@ -55,7 +69,9 @@ int hk_comm_start(struct hk_comm *c, struct hk_request *req, struct hk_plan **pl
 		return 0;
 	if (req->coll == HK_POINT_TO_POINT)
 		return req->block ? start_single(c, req, plan, call) : 0;
-	if (req->device)
+	if (c->nranks == 1 && c->gpu)
+		return launch_alone(c, req);
+	if (req->device && !c->gpu)
 		hk_comm_read_device_scalar(req);
 	if (c->nranks == 1) {
 		run_alone(req);

@@ -7,6 +7,20 @@
 
 #include "comm.h"
 
+static int launch(struct hk_comm *c, struct hk_request *req)
+{
+	int err = c->finalized ? hk_fail_quiet(HK_EUSAGE, "%s on a finalized communicator",
+					       hk_coll_name(req->coll))
+			       : hk_comm_check(c);
+
+	if (!err)
+		err = hk_comm_launch(c, req);
+	if (!err)
+		err = hk_comm_finish(c, req->stream);
+	hk_request_free(req);
+	return err;
+}
+
 static int run_or_queue(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
 			hocketStream_t stream)
 {
@@ -15,8 +29,11 @@ static int run_or_queue(hocketComm_t handle, struct hk_comm *c, struct hk_reques
 
 	if (err)
 		return err;
+	req->stream = stream;
 	if (group)
 		return hk_group_add(handle, c, req, stream);
+	if (c->gpu)
+		return launch(c, req);
 	if (!stream && atomic_load_explicit(&c->issued, memory_order_relaxed) !=
 			       atomic_load_explicit(&c->finished, memory_order_acquire))
 		hk_comm_quiesce(c);

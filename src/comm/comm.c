@@ -202,6 +202,7 @@ static int open_endpoints(struct hk_comm *c, const struct hk_transport *const *l
 			  struct rank_record *own)
 {
 	int ranks = c->config.fabric_ranks ? c->config.fabric_ranks : c->nranks;
+	uint32_t stretch = c->binder.binder.stretch;
 	struct hk_endpoint_env env = {.rank = c->rank,
 				      .nranks = c->nranks,
 				      .host = hk_boot_host(c->boot, c->rank),
@@ -209,11 +210,13 @@ static int open_endpoints(struct hk_comm *c, const struct hk_transport *const *l
 				      .channels = HK_MAX_CHANNELS,
 				      .slots = c->config.slots,
 				      .usual_bytes = c->config.slot_bytes,
-				      .slot_bytes = c->config.slot_bytes *
-						    hk_plan_stretch(ranks, c->config.slot_bytes)};
+				      .gpu = hk_gpu_exec_gpu(c->gpu)};
 	unsigned open = 0;
 	int err;
 
+	if (!stretch)
+		stretch = hk_plan_stretch(ranks, c->config.slot_bytes);
+	env.slot_bytes = c->config.slot_bytes * stretch;
 	for (unsigned i = 0; i < c->nendpoints; i++) {
 		err = list[i]->open(&env, &c->endpoints[i], &own->addrs[i]);
 		if (err && err != -ENOTSUP)
@@ -364,7 +367,9 @@ static int agree(struct hk_comm *c)
 	if (!err)
 		err = list_transports(c->config.transports, list, &c->nendpoints);
 	if (!err)
-		hk_config_settle(&c->config, is_near(c, list));
+		err = hk_comm_open_gpu(c);
+	if (!err)
+		hk_config_settle(&c->config, is_near(c, list), c->ngpu_ranks > 0);
 	if (!err && !c->config.fabric_ranks)
 		err = hk_comm_hash_topology(&topology);
 	if (!err && !c->config.fabric_ranks)
@@ -386,6 +391,8 @@ static int agree(struct hk_comm *c)
 		err = check_settings(c, records);
 	if (!err)
 		err = choose_via(c, records);
+	if (!err)
+		err = hk_comm_agree_ways(c);
 	if (err)
 		goto out;
 	for (unsigned i = 0; i < c->nendpoints; i++)
@@ -399,6 +406,7 @@ static int agree(struct hk_comm *c)
 		goto out;
 	settle(c, &host);
 	hk_boot_set_timeout(c->boot, c->config.timeout_ns);
+	err = hk_comm_start_gpu(c);
 out:
 	free(records);
 	return err;
@@ -426,7 +434,7 @@ int hk_comm_new(const struct hk_config *config, struct hk_comm **comm)
 	if (!c)
 		return hk_fail(ENOMEM, "out of memory for a communicator");
 	c->config = *config;
-	c->binder = (struct hk_comm_binder){{hk_comm_bind_send, hk_comm_bind_recv}, c};
+	c->binder = (struct hk_comm_binder){{hk_comm_bind_send, hk_comm_bind_recv, 0}, c};
 	*comm = c;
 	return 0;
 }
@@ -447,7 +455,8 @@ int hk_comm_join(struct hk_comm *c)
 	hk_comm_init_means(c);
 	hk_log(HK_LOG_INFO, "rank %d of %d is ready: %.2f ranks per core, latency %.0f ns", c->rank,
 	       c->nranks, c->machine.ranks_per_core, c->machine.routes[0].latency_ns);
-	return c->config.fabric_ranks ? 0 : hk_fabric_attach(c);
+	/* Switches move host memory. */
+	return c->config.fabric_ranks || c->ngpu_ranks ? 0 : hk_fabric_attach(c);
 }
 
 void hk_comm_destroy(struct hk_comm *c)
@@ -455,6 +464,7 @@ void hk_comm_destroy(struct hk_comm *c)
 	if (!c)
 		return;
 	hk_fabric_close(c);
+	hk_gpu_exec_settle(c->gpu);
 	hk_log(HK_LOG_INFO,
 	       "rank %d ends after %u calls: %llu messages and %llu bytes sent, %llu yields and "
 	       "%llu "
@@ -464,9 +474,11 @@ void hk_comm_destroy(struct hk_comm *c)
 	       (unsigned long long)c->stats.sleeps);
 	hk_comm_free_plans(c);
 	hk_comm_free_schedules(c);
+	hk_gpu_exec_close(c->gpu);
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		if (c->endpoints[i])
 			c->endpoints[i]->transport->close(c->endpoints[i]);
+	hk_gpu_exec_release(c->gpu);
 	hk_boot_close(c->boot);
 	hk_tables_free(&c->tables);
 	for (int i = 0; c->switch_addresses && c->switch_addresses[i]; i++)

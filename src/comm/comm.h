@@ -15,6 +15,7 @@
 #include "bootstrap.h"
 #include "error.h"
 #include "exec.h"
+#include "gpu_exec.h"
 #include "hocket/hocket.h"
 #include "layout.h"
 #include "topo.h"
@@ -38,13 +39,15 @@ struct hk_config {
 	char algorithms[1024]; /* to be used wherever they fit; "": none */
 	char transports[128];  /* allowed, in order of preference; "": all */
 	const char *switches;  /* HOCKET_SWITCHES; NULL: unset */
+	int device;	       /* -1: none */
 	/* Not 0: a fabric (fabric.h) of so many ranks and, from there up, switches. It chooses
 	 * nothing itself, so no topology and no files count. */
 	int fabric_ranks;
 };
 int hk_config_resolve(const hocketConfig_t *user, struct hk_config *config);
-/* Chooses the slots that were not asked for. near: no message leaves the host. */
-void hk_config_settle(struct hk_config *config, bool near);
+/* Chooses the slots that were not asked for. near: no message leaves the host; gpus: some rank has
+ * one. */
+void hk_config_settle(struct hk_config *config, bool near, bool gpus);
 
 /* A scalar of a pre-multiplied sum, as the kernels take it (kernels.h). */
 union hk_scalar {
@@ -68,8 +71,9 @@ struct hk_request {
 	size_t count; /* of a v-variant: of the one block that this rank has of its own */
 	hocketDataType_t type;
 	hocketRedOp_t op;
-	int root;  /* of point-to-point: the peer */
-	bool send; /* of point-to-point */
+	int root;	       /* of point-to-point: the peer */
+	bool send;	       /* of point-to-point */
+	hocketStream_t stream; /* of a communicator with a GPU: a CUDA stream */
 	bool varied;
 	struct hk_vector in_vector, out_vector;
 
@@ -152,9 +156,18 @@ struct hk_region {
 	struct hk_memory block;
 };
 
+struct hk_comm_guard {
+	struct hk_gpu_guard guard;
+	struct hk_comm *comm;
+};
+
 struct hk_comm {
 	int rank, nranks;
 	struct hk_config config;
+	struct hk_gpu_exec *gpu; /* NULL: a host communicator */
+	struct hk_comm_guard guard;
+	int ngpu_ranks;	      /* ranks that have one */
+	unsigned gpu_sharers; /* ranks that have the same, with this one */
 	struct hk_boot *boot;
 
 	/* transports: endpoints in order of preference, and per peer the one in use */
@@ -273,6 +286,24 @@ int hk_comm_hash_topology(uint64_t *hash);
 /* Makes c->layout. */
 int hk_comm_place(struct hk_comm *c, const struct hk_seat *seats);
 
+/* --- device.c: communicators with a GPU --- */
+
+/* Opens the GPU that the configuration names, if any, and tells the others; all ranks call it. */
+int hk_comm_open_gpu(struct hk_comm *c);
+/* When everything is agreed. */
+int hk_comm_start_gpu(struct hk_comm *c);
+/* c->via becomes the same at both ends of each pair; all ranks call it. */
+int hk_comm_agree_ways(struct hk_comm *c);
+/* Channels of a collective of this size, where nobody asked for a number; 0: as it comes. */
+uint32_t hk_comm_gpu_channels(const struct hk_comm *c, size_t bytes);
+size_t hk_comm_device_memory(const struct hk_comm *c);
+/* Queues an accepted request, or a plan and its call, on a CUDA stream. */
+int hk_comm_launch(struct hk_comm *c, struct hk_request *req);
+/* After the calls that were launched together. */
+int hk_comm_finish(struct hk_comm *c, hocketStream_t stream);
+int hk_comm_launch_plan(struct hk_comm *c, struct hk_plan *plan, const struct hk_call *call,
+			const void *scalar_at, hocketStream_t stream);
+
 /* --- costs.c --- */
 
 /* Fills c->machine from what every rank knows of its host and of its ways to the others: alike on
@@ -370,6 +401,8 @@ void hk_group_refuse(int err);
 
 /* Calls that run together: those of a group that have a communicator or a stream in common. */
 struct hk_batch;
+/* Of communicators with GPUs: queues its calls on their CUDA streams. Frees it. */
+int hk_batch_launch(struct hk_batch *batch);
 /* Waits for the tickets of its communicators, and runs it in this thread. Frees it. */
 int hk_batch_run(struct hk_batch *batch);
 

@@ -53,7 +53,8 @@ static int take_transports(const char *names, struct hk_config *config)
 
 static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 {
-	int64_t timeout = 0, init = 0, channels = 0, slots = 0, slot_bytes = 0, blocking = 1;
+	int64_t timeout = 0, init = 0, channels = 0, slots = 0, slot_bytes = 0, blocking = 1,
+		device = -1;
 	int err = take("blocking", u->blocking, 0, 1, 1, &blocking);
 
 	if (!err)
@@ -69,8 +70,13 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 	if (!err)
 		err = take("slotBytes", u->slotBytes, 0, 1 << 22, hk_param(HK_PARAM_SLOT_BYTES),
 			   &slot_bytes);
+	if (!err)
+		err = take("device", u->device, HOCKET_DEVICE_CURRENT, 1024,
+			   hk_param(HK_PARAM_DEVICE), &device);
 	if (err)
 		return err;
+	if (device == HOCKET_DEVICE_CURRENT)
+		device = hk_gpu_exec_current();
 	slots = slots ? slots : hk_param(HK_PARAM_SLOTS);
 	slot_bytes = slot_bytes ? slot_bytes : hk_param(HK_PARAM_SLOT_BYTES);
 	if (slots == 1)
@@ -87,14 +93,15 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 				     .slots_asked = (uint32_t)slots,
 				     .slot_bytes_asked = (uint32_t)slot_bytes,
 				     .blocking = blocking != 0,
+				     .device = (int)device,
 				     .switches = hk_param_str(HK_PARAM_SWITCHES)};
 	err = take_algorithms(u->algorithms, config);
 	return err ? err : take_transports(u->transports, config);
 }
 
-void hk_config_settle(struct hk_config *config, bool near)
+void hk_config_settle(struct hk_config *config, bool near, bool gpus)
 {
-	const struct hk_slots chosen = hk_tune_slots(near);
+	const struct hk_slots chosen = gpus ? hk_tune_gpu_slots() : hk_tune_slots(near);
 
 	config->slots = config->slots_asked ? config->slots_asked : chosen.count;
 	config->slot_bytes = config->slot_bytes_asked ? config->slot_bytes_asked : chosen.bytes;

@@ -404,7 +404,7 @@ static int build(struct hk_comm *c, const struct hk_fabric_spec *s, const struct
 	if (!f)
 		return hk_fail(ENOMEM, "no memory for a fabric");
 	f->nswitches = s->nswitches;
-	f->binder = (struct hk_fabric_binder){{bind_send, bind_recv}, c};
+	f->binder = (struct hk_fabric_binder){{bind_send, bind_recv, 0}, c};
 	f->flusher = (struct hk_fabric_flusher){{.ops = &flusher_ops}, f};
 	f->names = calloc((size_t)s->nswitches, sizeof(char *));
 	err = f->names ? join(c, s, v, &f->peers) : hk_fail(ENOMEM, "no memory for a fabric");

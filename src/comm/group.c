@@ -106,9 +106,9 @@ int hk_group_add(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
 		 hocketStream_t stream)
 {
 	struct group *g = this_group();
-	int err = g && !stream ? 0 : -ENOMEM;
+	int err = g && (!stream || c->gpu) ? 0 : -ENOMEM;
 
-	if (g && stream)
+	if (g && stream && !c->gpu)
 		err = hk_stream_check(stream);
 	if (!err && g->n == g->max) {
 		unsigned more = g->max ? 2 * g->max : 16;
@@ -207,13 +207,20 @@ static int sort(struct group *g)
 		struct item *last = i ? &g->items[i - 1] : NULL;
 
 		/* As most are: what goes for the one before goes for it. */
-		if (last && last->comm == g->items[i].comm && last->stream == g->items[i].stream) {
+		if (last && last->comm == g->items[i].comm &&
+		    (last->stream == g->items[i].stream || last->comm->gpu)) {
 			g->items[i].batch = last->batch;
 			continue;
 		}
 		for (unsigned j = 0; j < i; j++) {
 			const struct item *a = &g->items[i], *b = &g->items[j];
 
+			if (a->comm->gpu || b->comm->gpu) {
+				/* CUDA's streams order themselves. */
+				if (a->comm == b->comm && a->batch != b->batch)
+					join(g, i, j);
+				continue;
+			}
 			if (a->comm == b->comm && !a->stream != !b->stream)
 				return hk_fail_quiet(
 					HK_EUSAGE,
@@ -264,6 +271,7 @@ static int fill(struct group *g, unsigned number, struct hk_batch **batch)
 static int run(struct group *g)
 {
 	struct hk_batch **batches = calloc(g->n + 1, sizeof(struct hk_batch *)), *blocking = NULL;
+	int launched = 0;
 	hocketStream_t *streams = calloc(g->n + 1, sizeof(hocketStream_t));
 	int err = batches && streams ? sort(g) : hk_fail(ENOMEM, "no memory to run a group");
 
@@ -274,7 +282,7 @@ static int run(struct group *g)
 		if (batches[i])
 			err = hk_batch_check(batches[i]);
 		/* It was one at the call. */
-		if (!err && g->items[i].stream)
+		if (!err && g->items[i].stream && !g->items[i].comm->gpu)
 			err = hk_stream_check(g->items[i].stream);
 	}
 	for (unsigned i = 0; i < g->n && batches; i++) {
@@ -286,6 +294,12 @@ static int run(struct group *g)
 			hk_batch_free(batches[i]);
 			continue;
 		}
+		if (g->items[i].comm->gpu) {
+			int one = hk_batch_launch(batches[i]);
+
+			launched = launched ? launched : one;
+			continue;
+		}
 		hk_batch_issue(batches[i]);
 		n = streams_of(g, i, streams);
 		if (n)
@@ -295,7 +309,9 @@ static int run(struct group *g)
 	}
 	free(batches);
 	free(streams);
-	return blocking ? hk_batch_run(blocking) : err;
+	if (blocking)
+		err = hk_batch_run(blocking);
+	return err ? err : launched;
 }
 
 hocketResult_t hocketGroupStart(void)

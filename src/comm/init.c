@@ -80,13 +80,18 @@ static void give_up_all(hocketComm_t *comms, int n)
 			hocketCommAbort(comms[i]);
 }
 
-static int make_all(const uint8_t id[HK_ID_BYTES], int n, struct hk_make **makes,
-		    hocketComm_t *comms)
+static int make_all(const uint8_t id[HK_ID_BYTES], int n, const int *devices,
+		    struct hk_make **makes, hocketComm_t *comms)
 {
 	int started = 0, err = 0;
 
 	while (started < n && !err) {
-		struct hk_make_how how = {.ids = id, .nids = 1, .nranks = n, .rank = started};
+		hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
+		struct hk_make_how how = {
+			.ids = id, .nids = 1, .nranks = n, .rank = started, .config = &config};
+
+		if (devices)
+			config.device = devices[started];
 
 		err = hk_make_start(&how, &makes[started], &comms[started]);
 		started += !err;
@@ -121,17 +126,13 @@ static int init_all(hocketComm_t *comms, int n, const int *devlist)
 	if (n < 1 || n > 256)
 		return hk_fail_quiet(EINVAL,
 				     "hocketCommInitAll: ndev is %d; it must be from 1 to 256", n);
-	if (devlist)
-		return hk_fail_quiet(EINVAL,
-				     "hocketCommInitAll: this build has host communicators only; "
-				     "devlist must be NULL");
 	err = hk_boot_unique_id(id);
 	if (err)
 		return err;
 	makes = calloc((size_t)n, sizeof(struct hk_make *));
 	made = calloc((size_t)n, sizeof(hocketComm_t));
 	if (makes && made)
-		err = make_all(id, n, makes, made);
+		err = make_all(id, n, devlist, makes, made);
 	else
 		err = hk_fail(ENOMEM, "out of memory for %d ranks", n);
 	if (!err)
@@ -233,6 +234,30 @@ hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank)
 	if (err)
 		return hk_result(err);
 	*rank = c->rank;
+	hk_handle_leave(comm);
+	return hocketSuccess;
+}
+
+hocketResult_t hocketCommDevice(const hocketComm_t comm, int *device)
+{
+	struct hk_comm *c = NULL;
+	int err = query(comm, device, __func__, &c);
+
+	if (err)
+		return hk_result(err);
+	*device = c->config.device;
+	hk_handle_leave(comm);
+	return hocketSuccess;
+}
+
+hocketResult_t hocketCommDeviceMemory(const hocketComm_t comm, size_t *bytes)
+{
+	struct hk_comm *c = NULL;
+	int err = query(comm, bytes, __func__, &c);
+
+	if (err)
+		return hk_result(err);
+	*bytes = hk_comm_device_memory(c);
 	hk_handle_leave(comm);
 	return hocketSuccess;
 }

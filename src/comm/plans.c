@@ -140,11 +140,12 @@ int hk_comm_choose(struct hk_comm *c, enum hk_coll coll, bool varied, size_t byt
 	unsigned bucket = bucket_of(bytes);
 	struct hk_choice *known = &c->choices[coll][bucket];
 	/* Which root it is must make no difference, or a table per root would be needed. */
-	struct hk_problem p = {.coll = coll,
-			       .nranks = c->nranks,
-			       .channels = c->config.channels,
-			       .varied = varied,
-			       .layout = c->layout};
+	struct hk_problem p = {
+		.coll = coll,
+		.nranks = c->nranks,
+		.channels = hk_comm_gpu_channels(c, (size_t)1 << (bucket < 63 ? bucket : 63)),
+		.varied = varied,
+		.layout = c->layout};
 	int err = 0;
 
 	/* A v-variant asks anew: not every algorithm can do it, and few plans are made. */
@@ -296,9 +297,16 @@ static int enter(struct hk_comm *c, const struct hk_request *req, struct hk_plan
 /* The given schedule for a call, unless an algorithm is forced. */
 static unsigned given_for(struct hk_comm *c, const struct hk_request *req)
 {
+	unsigned given;
+
 	if (req->varied || *c->config.algorithms)
 		return 0;
-	return hk_comm_given_for(c, req->coll, req->root, req->block);
+	given = hk_comm_given_for(c, req->coll, req->root, req->block);
+	/* The other form takes copies on the host (schedules.h). */
+	if (given && c->ngpu_ranks &&
+	    hk_comm_adaptation(&c->given[given - 1], req->inplace) != HK_ADAPT_NONE)
+		return 0;
+	return given;
 }
 
 int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_call *call,

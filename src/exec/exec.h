@@ -24,6 +24,8 @@
 struct hk_binder {
 	int (*send)(struct hk_binder *b, int peer, uint32_t channel, struct hk_send **conn);
 	int (*recv)(struct hk_binder *b, int peer, uint32_t channel, struct hk_recv **conn);
+	/* How many times the usual size slots are; 0: as hk_plan_stretch says. */
+	uint32_t stretch;
 };
 
 /* A block of a call whose blocks differ (problem.varied): where it is and how many elements. */

@@ -203,7 +203,8 @@ int hk_plan_create(const struct hk_problem *p, struct hk_program *prog, struct h
 	plan->period = prog->period;
 	plan->usual_bytes = slot_bytes;
 	if (hk_plan_stretches(p))
-		slot_bytes *= hk_plan_stretch(p->nranks, slot_bytes);
+		slot_bytes *=
+			binder->stretch ? binder->stretch : hk_plan_stretch(p->nranks, slot_bytes);
 	plan->slot_bytes = slot_bytes;
 	plan->nt_bytes = nt_bytes;
 	plan->kernels = hk_kernels();
@@ -246,6 +247,8 @@ void hk_plan_destroy(struct hk_plan *plan)
 {
 	if (!plan)
 		return;
+	if (plan->device)
+		plan->device->free(plan->device);
 	hk_plan_free_sources(plan);
 	hk_program_free(plan->prog);
 	free(plan->steps);

@@ -65,6 +65,11 @@ struct plan_chunk {
 	size_t length; /* elements */
 };
 
+/* What an executor on a device keeps of a plan; freed with it. */
+struct hk_device_plan {
+	void (*free)(struct hk_device_plan *d);
+};
+
 struct hk_plan {
 	struct hk_call call;
 	const struct hk_kernels *kernels;
@@ -112,6 +117,7 @@ struct hk_plan {
 	size_t nt_bytes;
 	size_t memory;
 	uint64_t sent_messages, sent_bytes;
+	struct hk_device_plan *device; /* NULL: it has not run on one */
 };
 
 /* Whether any step reads OUT that this step stores. */

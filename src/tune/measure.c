@@ -96,7 +96,7 @@ static void emit(const struct drill *d, int rank, struct hk_builder *b)
 static int make_plan(struct pair_rank *r, const struct drill *d, struct hk_plan **plan)
 {
 	struct hk_problem p = {.coll = HK_ALL_REDUCE, .nranks = 2, .channels = 1};
-	struct drill_binder binder = {{bind_send, bind_recv}, r};
+	struct drill_binder binder = {{bind_send, bind_recv, 0}, r};
 	struct hk_program *prog;
 	struct hk_builder *b;
 	int err = hk_build_begin(&p, r->rank, &b);

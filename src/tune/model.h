@@ -53,6 +53,8 @@ struct hk_slots {
 	uint32_t count, bytes;
 };
 struct hk_slots hk_tune_slots(bool near);
+/* The same where ranks have GPUs. */
+struct hk_slots hk_tune_gpu_slots(void);
 
 /* Messages up to so many bytes travel in their headers. */
 #define HK_HEADER_BYTES 48u

@@ -64,7 +64,7 @@ void world_setup(struct loop_world *w, const struct hk_algo *algo, const struct 
 		struct hk_program *prog;
 		struct hk_addr addr;
 
-		r->binder = (struct hk_binder){bind_send, bind_recv};
+		r->binder = (struct hk_binder){bind_send, bind_recv, 0};
 		assert_int_equal(loop->open(&env, &r->ep, &addr), 0);
 		assert_int_equal(hk_algo_program(algo, p, i, true, &prog), 0);
 		/* results of more than 16 KiB take the path past the cache */

@@ -121,7 +121,7 @@ static void open_rank(struct rank *r, int rank, const struct hk_schedule *s, boo
 	struct hk_addr addr;
 
 	memset(r, 0, sizeof(*r));
-	r->binder = (struct hk_binder){bind_send, bind_recv};
+	r->binder = (struct hk_binder){bind_send, bind_recv, 0};
 	r->observer = (struct hk_observer){on_step};
 	assert_int_equal(t->open(&env, &r->ep, &addr), 0);
 	assert_int_equal(hk_program_clone(s->programs[rank], &prog), 0);

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The GPU executor of a build without CUDA: it can't be opened, so the rest is never reached. */
+#include <errno.h>
+
+#include "error.h"
+#include "gpu_exec.h"
+
+int hk_gpu_exec_open(int device, struct hk_gpu_exec **x)
+{
+	return hk_fail(ENOTSUP,
+		       "this build of Hocket has no GPU part: build it where nvcc and cuda.h "
+		       "are, or ask for no device");
+}
+
+int hk_gpu_exec_current(void)
+{
+	return 0;
+}
+
+void hk_gpu_exec_hold(struct hk_gpu_exec *x)
+{
+}
+
+void hk_gpu_exec_let_go(struct hk_gpu_exec *x)
+{
+}
+
+struct hk_gpu *hk_gpu_exec_gpu(const struct hk_gpu_exec *x)
+{
+	return NULL;
+}
+
+int hk_gpu_exec_device(const struct hk_gpu_exec *x)
+{
+	return -1;
+}
+
+uint64_t hk_gpu_exec_id(const struct hk_gpu_exec *x)
+{
+	return 0;
+}
+
+int hk_gpu_exec_start(struct hk_gpu_exec *x, int rank, int nranks, uint32_t channels,
+		      unsigned sharers, int64_t timeout_ns, struct hk_gpu_guard *guard)
+{
+	return -ENOTSUP;
+}
+
+int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
+		     const void *scalar_at, void *stream)
+{
+	return -ENOTSUP;
+}
+
+int hk_gpu_exec_finish(struct hk_gpu_exec *x, void *stream)
+{
+	return -ENOTSUP;
+}
+
+int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const void *scalar_at,
+		      void *stream)
+{
+	return -ENOTSUP;
+}
+
+void hk_gpu_exec_settle(struct hk_gpu_exec *x)
+{
+}
+
+void hk_gpu_exec_close(struct hk_gpu_exec *x)
+{
+}
+
+void hk_gpu_exec_release(struct hk_gpu_exec *x)
+{
+}
+
+size_t hk_gpu_exec_memory(const struct hk_gpu_exec *x)
+{
+	return 0;
+}

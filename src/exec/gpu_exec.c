@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opens a GPU for a communicator, and launches its calls: see gpu_exec.h. A call is one kernel, a
+ * second one if integers are averaged, and copies if a buffer is out of the GPU's reach. Calls of a
+ * communicator on different streams are ordered by an event; where one is being captured for a
+ * graph and the one before was not, their order is the application's.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "clock.h"
+#include "error.h"
+#include "gpu_internal.h"
+#include "param.h"
+
+#define MOST_THREADS  512u
+#define LEAST_THREADS 64u
+#define SPARE	      8 /* of the blocks that fit, so many in 1/SPARE stay free for others */
+
+int hk_gpu_exec_open(int device, struct hk_gpu_exec **out)
+{
+	struct hk_gpu_exec *x = calloc(1, sizeof(*x));
+	pthread_mutexattr_t nests;
+	void *page = NULL;
+	int err;
+
+	if (!x)
+		return hk_fail(ENOMEM, "no memory for a GPU");
+	pthread_mutexattr_init(&nests);
+	pthread_mutexattr_settype(&nests, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&x->lock, &nests);
+	pthread_mutexattr_destroy(&nests);
+	err = hk_gpu_open(device, &x->gpu);
+	if (err)
+		goto fail;
+	x->cuda = hk_gpu_driver(x->gpu);
+	err = hk_gpu_alloc_host(x->gpu, 4096, &page);
+	if (!err)
+		err = hk_gpu_alloc(x->gpu, 512, &x->nothing);
+	if (!err)
+		err = hk_gpu_enter(x->gpu);
+	x->control = page;
+	if (err)
+		goto fail;
+	err = hk_cuda_check(x->cuda->cuEventCreate(&x->last, CU_EVENT_DISABLE_TIMING),
+			    "making a CUDA event");
+	hk_gpu_leave(x->gpu);
+	if (err)
+		goto fail;
+	*out = x;
+	return 0;
+fail:
+	hk_gpu_exec_close(x);
+	hk_gpu_exec_release(x);
+	return err;
+}
+
+int hk_gpu_exec_current(void)
+{
+	int device = hk_gpu_current();
+
+	return device < 0 ? 0 : device;
+}
+
+void hk_gpu_exec_hold(struct hk_gpu_exec *x)
+{
+	atomic_fetch_add(&x->wanted, 1);
+	pthread_mutex_lock(&x->lock);
+	atomic_fetch_sub(&x->wanted, 1);
+}
+
+void hk_gpu_exec_let_go(struct hk_gpu_exec *x)
+{
+	pthread_mutex_unlock(&x->lock);
+}
+
+struct hk_gpu *hk_gpu_exec_gpu(const struct hk_gpu_exec *x)
+{
+	return x ? x->gpu : NULL;
+}
+
+int hk_gpu_exec_device(const struct hk_gpu_exec *x)
+{
+	return hk_gpu_device(x->gpu);
+}
+
+uint64_t hk_gpu_exec_id(const struct hk_gpu_exec *x)
+{
+	return hk_gpu_id(x->gpu);
+}
+
+size_t hk_gpu_exec_memory(const struct hk_gpu_exec *x)
+{
+	return x->memory;
+}
+
+/* All ranks of a GPU must fit on it at the same time, with some room for the application. */
+static unsigned choose_blocks(const struct hk_gpu_exec *x, unsigned sharers)
+{
+	unsigned asked = (unsigned)hk_param(HK_PARAM_GPU_BLOCKS);
+	unsigned all = hk_gpu_most_blocks(x->gpu, HK_GPU_RUN, MOST_THREADS), each;
+
+	if (asked)
+		return asked;
+	each = (all - all / SPARE) / (sharers ? sharers : 1);
+	return each ? each : 1;
+}
+
+int hk_gpu_exec_start(struct hk_gpu_exec *x, int rank, int nranks, uint32_t channels,
+		      unsigned sharers, int64_t timeout_ns, struct hk_gpu_guard *guard)
+{
+	size_t n = (size_t)nranks * channels;
+	int err;
+
+	x->rank = rank;
+	x->nranks = nranks;
+	x->channels = channels;
+	x->timeout_ns = timeout_ns;
+	x->guard = guard;
+	x->blocks = choose_blocks(x, sharers);
+	x->bound = calloc(n, 1);
+	if (!x->bound)
+		return hk_fail(ENOMEM, "no memory for the connections of %d ranks", nranks);
+	err = hk_gpu_alloc(x->gpu, n * sizeof(struct hkd_send), &x->sends);
+	if (!err)
+		err = hk_gpu_alloc(x->gpu, n * sizeof(struct hkd_recv), &x->recvs);
+	if (err)
+		return err;
+	x->memory += n * (sizeof(struct hkd_send) + sizeof(struct hkd_recv));
+	hk_log(HK_LOG_INFO, "rank %d runs on GPU %d, %s, with at most %u blocks of it", rank,
+	       hk_gpu_device(x->gpu), hk_gpu_name(x->gpu), x->blocks);
+	return hk_gpu_proxy_start(x);
+}
+
+/* --- a call --- */
+
+static uint64_t address(const void *at)
+{
+	return (uintptr_t)at;
+}
+
+/* Pinned room for a call's tables. One that is replayed keeps its own for ever. */
+static int take_table(struct hk_gpu_exec *x, size_t bytes, bool capturing, uint8_t **at)
+{
+	uint64_t ended = __atomic_load_n(&x->control->calls, __ATOMIC_ACQUIRE);
+	struct table *t = x->tables;
+	int err;
+
+	while (t && (t->bytes < bytes || t->call == UINT64_MAX || t->call > ended))
+		t = t->next;
+	if (!t) {
+		t = calloc(1, sizeof(*t));
+		if (!t)
+			return hk_fail(ENOMEM, "no memory for a call's blocks");
+		t->bytes = bytes > 4096 ? bytes : 4096;
+		err = hk_gpu_alloc_host(x->gpu, t->bytes, &t->at);
+		if (err) {
+			free(t);
+			return err;
+		}
+		t->next = x->tables;
+		x->tables = t;
+	}
+	/* A replay counts as calls, too, so numbers of calls tell nothing once there was one. */
+	t->call = capturing || x->captured ? UINT64_MAX : x->calls + 1;
+	*at = t->at;
+	return 0;
+}
+
+static int lay_tables(struct hk_gpu_exec *x, const struct hk_plan *plan, bool capturing,
+		      struct hkd_run *run)
+{
+	uint64_t *to[HK_NBUFS] = {
+		[HK_IN] = &run->in_chunks, [HK_OUT] = &run->out_chunks, [HK_SCRATCH] = &run->sizes};
+	size_t n[HK_NBUFS] = {[HK_IN] = plan->prog->nchunks[HK_IN],
+			      [HK_OUT] = plan->prog->nchunks[HK_OUT],
+			      [HK_SCRATCH] = plan->nsizes};
+	uint8_t *at = NULL;
+	int err;
+
+	_Static_assert(sizeof(struct hkd_chunk) == sizeof(struct plan_chunk), "the same records");
+	if (!plan->varied)
+		return 0;
+	err = take_table(x, (n[HK_IN] + n[HK_OUT] + n[HK_SCRATCH]) * sizeof(struct hkd_chunk),
+			 capturing, &at);
+	for (unsigned b = HK_IN; !err && b < HK_NBUFS; b++) {
+		size_t bytes = n[b] * sizeof(struct hkd_chunk);
+
+		*to[b] = address(at);
+		if (bytes)
+			memcpy(at, plan->chunks[b], bytes);
+		at += bytes;
+	}
+	return err;
+}
+
+static void fill_run(const struct hk_gpu_exec *x, const struct hk_plan *plan,
+		     const struct hk_call *call, const void *scalar_at, struct hkd_run *run)
+{
+	run->control = address(x->control);
+	run->in = address(call->in);
+	run->out = address(call->out);
+	run->count = call->count;
+	run->tile_elems = plan->tile_elems;
+	run->timeout_ns = (uint64_t)x->timeout_ns;
+	run->ntiles = plan->ntiles;
+	run->mark = call->mark;
+	run->type = call->type;
+	run->op = call->op;
+	run->esize = (uint32_t)plan->esize;
+	run->scaled = call->scalar || scalar_at;
+	run->scalar_at = address(scalar_at);
+	if (call->scalar)
+		memcpy(&run->scalar, call->scalar, sizeof(run->scalar));
+}
+
+/* Threads of a block: as many as have a vector each to move, within bounds. */
+static unsigned threads_for(const struct hk_plan *plan)
+{
+	size_t bytes = plan->tile_elems * plan->esize * plan->prog->message_chunks;
+	unsigned n = LEAST_THREADS;
+
+	while (n < MOST_THREADS && (size_t)n * 16 < bytes)
+		n *= 2;
+	return n;
+}
+
+/* Elements of OUT, divided where they are. */
+static int divide(struct hk_gpu_exec *x, const struct hk_plan *plan, const struct hk_call *call,
+		  CUstream stream)
+{
+	uint32_t blocks = plan->prog->nchunks[HK_OUT] / plan->period;
+	int err = 0;
+
+	if (call->divide <= 1 || hk_type_is_float(call->type))
+		return 0;
+	for (uint32_t i = 0; !err && i < (plan->varied ? blocks : 1); i++) {
+		struct hkd_map map = {
+			.type = call->type, .esize = (uint32_t)plan->esize, .divide = call->divide};
+
+		map.out = address(plan->varied ? call->out_blocks[i].at : call->out);
+		map.in = map.out;
+		map.count = plan->varied ? call->out_blocks[i].count : call->count * blocks;
+		if (map.count)
+			err = hk_gpu_launch(x->gpu, HK_GPU_MAP, x->blocks, MOST_THREADS, &map,
+					    stream);
+	}
+	return err;
+}
+
+static bool is_capturing(const struct hk_gpu_exec *x, CUstream stream)
+{
+	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+
+	return !x->cuda->cuStreamIsCapturing(stream, &status) &&
+	       status == CU_STREAM_CAPTURE_STATUS_ACTIVE;
+}
+
+/* The call comes after the one before, whatever its stream. */
+static int order(struct hk_gpu_exec *x, CUstream stream, bool capturing)
+{
+	if (!x->launched || stream == x->last_stream || capturing != x->captured)
+		return 0;
+	return hk_cuda_check(x->cuda->cuStreamWaitEvent(stream, x->last, 0),
+			     "ordering two CUDA streams");
+}
+
+static int mark_end(struct hk_gpu_exec *x, CUstream stream, bool capturing)
+{
+	int err = hk_cuda_check(x->cuda->cuEventRecord(x->last, stream), "recording a CUDA event");
+
+	if (err)
+		return err;
+	x->last_stream = stream;
+	x->launched = true;
+	x->captured |= capturing;
+	x->calls++;
+	return 0;
+}
+
+static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call call,
+		  const void *scalar_at, CUstream stream, struct hk_block *blocks)
+{
+	uint32_t nin = plan->prog->nchunks[HK_IN] / plan->period, nblocks;
+	const struct hk_call users = call;
+	bool capturing = is_capturing(x, stream);
+	struct hkd_run run = {0};
+	struct gpu_plan *gp = NULL;
+	struct staging st = {0};
+	int err = hk_gpu_plan(x, plan, &gp);
+
+	if (!err)
+		err = order(x, stream, capturing);
+	if (!err && plan->problem.coll == HK_BARRIER)
+		call.in = call.out = (void *)(uintptr_t)x->nothing;
+	else if (!err)
+		err = hk_gpu_stage_in(x, plan, &call, blocks, blocks + nin, capturing, &st);
+	if (err)
+		return err;
+	hk_plan_begin(plan, &call);
+	run.prog = gp->prog;
+	fill_run(x, plan, &call, scalar_at, &run);
+	err = lay_tables(x, plan, capturing, &run);
+	nblocks = run.prog.nlanes < x->blocks ? run.prog.nlanes : x->blocks;
+	if (!err && nblocks)
+		err = hk_gpu_launch(x->gpu, HK_GPU_RUN, nblocks, threads_for(plan), &run, stream);
+	if (!err)
+		err = divide(x, plan, &call, stream);
+	if (!err)
+		err = hk_gpu_stage_out(x, plan, &users, &st);
+	return err ? err : mark_end(x, stream, capturing);
+}
+
+int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
+		     const void *scalar_at, void *stream)
+{
+	uint32_t n = plan->varied ? (plan->prog->nchunks[HK_IN] + plan->prog->nchunks[HK_OUT]) /
+					    plan->period
+				  : 0;
+	struct hk_block *blocks = calloc(n + 1, sizeof(*blocks));
+	int err = blocks ? hk_gpu_enter(x->gpu) : hk_fail(ENOMEM, "no memory for a call's blocks");
+
+	if (!err) {
+		hk_gpu_exec_hold(x);
+		err = launch(x, plan, *call, scalar_at, stream, blocks);
+		hk_gpu_exec_let_go(x);
+		hk_gpu_leave(x->gpu);
+	}
+	free(blocks);
+	return err;
+}
+
+int hk_gpu_exec_finish(struct hk_gpu_exec *x, void *stream)
+{
+	int err = x->staged ? hk_gpu_enter(x->gpu) : 0;
+
+	if (err || !x->staged)
+		return err;
+	err = hk_gpu_stage_finish(x, stream);
+	hk_gpu_leave(x->gpu);
+	return err;
+}
+
+static int copy_alone(struct hk_gpu_exec *x, const struct hk_call *call, size_t bytes,
+		      CUstream stream)
+{
+	if (call->in == call->out)
+		return 0;
+	return hk_cuda_check(
+		x->cuda->cuMemcpyAsync(address(call->out), address(call->in), bytes, stream),
+		"copying a buffer");
+}
+
+int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const void *scalar_at,
+		      void *stream)
+{
+	struct hkd_map map = {.in = address(call->in),
+			      .out = address(call->out),
+			      .count = call->count,
+			      .scalar_at = address(scalar_at),
+			      .type = call->type,
+			      .esize = (uint32_t)hk_type_size(call->type),
+			      .scaled = call->scalar || scalar_at};
+	int err;
+
+	if (call->scalar)
+		memcpy(&map.scalar, call->scalar, sizeof(map.scalar));
+	if (map.scaled && (hk_gpu_place_of(x->gpu, call->in) == HK_GPU_PAGEABLE ||
+			   hk_gpu_place_of(x->gpu, call->out) == HK_GPU_PAGEABLE))
+		return hk_fail_quiet(ENOTSUP, "a scaled reduction in a group of one rank takes "
+					      "buffers on the GPU or in pinned memory");
+	err = hk_gpu_enter(x->gpu);
+	if (err)
+		return err;
+	if (map.scaled)
+		err = hk_gpu_launch(x->gpu, HK_GPU_MAP, x->blocks, MOST_THREADS, &map, stream);
+	else
+		err = copy_alone(x, call, map.count * map.esize, stream);
+	x->staged |= hk_gpu_place_of(x->gpu, call->in) == HK_GPU_PAGEABLE ||
+		     hk_gpu_place_of(x->gpu, call->out) == HK_GPU_PAGEABLE;
+	if (!err)
+		err = mark_end(x, stream, is_capturing(x, stream));
+	hk_gpu_leave(x->gpu);
+	return err;
+}
+
+/* --- the end --- */
+
+/* Freeing may wait for all kernels of the GPU, of which some may wait for what this thread does
+ * next.
+ */
+void hk_gpu_retire(struct hk_gpu_exec *x, uint64_t at)
+{
+	struct retired *r = at ? malloc(sizeof(*r)) : NULL;
+
+	if (!r)
+		return;
+	*r = (struct retired){x->retired, at};
+	x->retired = r;
+}
+
+/* Whether peers have read everything that kernels sent them. */
+static bool all_read(struct hk_gpu_exec *x)
+{
+	size_t n = (size_t)x->nranks * x->channels;
+	bool all = true;
+
+	for (size_t i = 0; i < n && all; i++) {
+		struct hkd_send s;
+		uint64_t released = 0;
+
+		if (!(x->bound[i] & 1) ||
+		    hk_gpu_read(x->gpu, &s, x->sends + i * sizeof(s), sizeof(s)) || !s.sent)
+			continue;
+		all = !hk_gpu_read(x->gpu, &released, s.released, sizeof(released)) &&
+		      released >= s.sent;
+	}
+	return all && hk_gpu_proxy_idle(x);
+}
+
+void hk_gpu_exec_settle(struct hk_gpu_exec *x)
+{
+	struct timespec nap = {0, 100000};
+	int64_t start = hk_now_ns();
+
+	if (!x || !x->bound || !x->launched)
+		return;
+	if (!x->captured && !hk_gpu_enter(x->gpu)) {
+		x->cuda->cuEventSynchronize(x->last);
+		hk_gpu_leave(x->gpu);
+	}
+	while (!x->guard->failed(x->guard) &&
+	       !__atomic_load_n(&x->control->stop, __ATOMIC_ACQUIRE) &&
+	       hk_now_ns() - start < x->timeout_ns && !all_read(x))
+		nanosleep(&nap, NULL);
+}
+
+void hk_gpu_exec_close(struct hk_gpu_exec *x)
+{
+	if (!x)
+		return;
+	hk_gpu_proxy_stop(x);
+	for (struct table *t = x->tables, *next; t; t = next) {
+		next = t->next;
+		hk_gpu_free_host(x->gpu, t->at);
+		free(t);
+	}
+	x->tables = NULL;
+	if (x->last && !hk_gpu_enter(x->gpu)) {
+		x->cuda->cuEventDestroy(x->last);
+		hk_gpu_leave(x->gpu);
+	}
+	if (!x->gpu)
+		return;
+	for (struct retired *r = x->retired, *next; r; r = next) {
+		next = r->next;
+		hk_gpu_free(x->gpu, r->at);
+		free(r);
+	}
+	x->retired = NULL;
+	hk_gpu_free(x->gpu, x->sends);
+	hk_gpu_free(x->gpu, x->recvs);
+	hk_gpu_free(x->gpu, x->nothing);
+	hk_gpu_stage_free(x);
+	hk_gpu_free_host(x->gpu, x->control);
+}
+
+void hk_gpu_exec_release(struct hk_gpu_exec *x)
+{
+	if (!x)
+		return;
+	hk_gpu_close(x->gpu);
+	free(x->bound);
+	pthread_mutex_destroy(&x->lock);
+	free(x);
+}

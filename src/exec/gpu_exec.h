@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The GPU executor: runs plans by kernels (src/device) in the order of CUDA streams. A plan is made
+ * as for the host, which also cuts its tiles; what a kernel needs of it is put on the GPU when it
+ * is first run there. Connections whose transport has rings for kernels are used by them; the
+ * others go through pinned host memory, and a thread of ours moves the messages on (gpu_proxy.c).
+ *
+ * Buffers may be on the GPU, in pinned host memory, or anywhere in host memory: then they are
+ * copied to the GPU and back.
+ *
+ * In a build without CUDA opening fails with -ENOTSUP, and so nothing else is ever called.
+ */
+#ifndef HK_EXEC_GPU_EXEC_H
+#define HK_EXEC_GPU_EXEC_H
+
+#include "exec.h"
+
+struct hk_gpu;
+struct hk_gpu_exec;
+
+/* What the executor asks of its communicator, and tells it, in a thread of its own. */
+struct hk_gpu_guard {
+	/* A negative code, with its sentence, once the communicator has failed or was aborted. */
+	int (*failed)(struct hk_gpu_guard *g);
+	/* The executor has failed: code and sentence. */
+	void (*fail)(struct hk_gpu_guard *g, int err);
+};
+
+/* device: its number, or -2 for that of this thread's context, or the first. */
+int hk_gpu_exec_open(int device, struct hk_gpu_exec **x);
+/* What -2 means in this thread. */
+int hk_gpu_exec_current(void);
+struct hk_gpu *hk_gpu_exec_gpu(const struct hk_gpu_exec *x);
+int hk_gpu_exec_device(const struct hk_gpu_exec *x);
+/* The same on all ranks of one GPU. */
+uint64_t hk_gpu_exec_id(const struct hk_gpu_exec *x);
+/* When all is agreed: `sharers` ranks run on the GPU. guard must outlive x. */
+int hk_gpu_exec_start(struct hk_gpu_exec *x, int rank, int nranks, uint32_t channels,
+		      unsigned sharers, int64_t timeout_ns, struct hk_gpu_guard *guard);
+
+/* Between these two this thread may make connections and plans: the executor's own thread, which
+ * moves messages over the same endpoints, keeps away. They nest. */
+void hk_gpu_exec_hold(struct hk_gpu_exec *x);
+void hk_gpu_exec_let_go(struct hk_gpu_exec *x);
+
+/* Queues the call on a CUDA stream (NULL: the default one). scalar_at: where the GPU reads the
+ * scalar when the call starts, or NULL for that of the call. Calls must come from one thread at a
+ * time; they run one after the other, whatever their streams are. */
+int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
+		     const void *scalar_at, void *stream);
+/* After the calls that belong together: those with buffers in ordinary host memory are waited for,
+ * and their results copied back. stream: of the last of them. */
+int hk_gpu_exec_finish(struct hk_gpu_exec *x, void *stream);
+/* The same for a group of one rank: out = in, scaled if call->scalar or scalar_at is set. */
+int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const void *scalar_at,
+		      void *stream);
+/* Waits for all calls, and until peers have read all that they were sent; then none of them will
+ * touch this rank's memory. After a failure it waits for the kernels only. */
+void hk_gpu_exec_settle(struct hk_gpu_exec *x);
+/* Frees; NULL is fine. Endpoints must be closed after it: its records name their memory. */
+void hk_gpu_exec_close(struct hk_gpu_exec *x);
+/* Closes the GPU itself, when nothing uses it any more. NULL is fine. */
+void hk_gpu_exec_release(struct hk_gpu_exec *x);
+/* Bytes on the GPU, but for what endpoints have there. */
+size_t hk_gpu_exec_memory(const struct hk_gpu_exec *x);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Inside the GPU executor: gpu_exec.c (opens, launches), gpu_plan.c (programs on the GPU),
+ * gpu_stage.c (buffers that kernels can't reach), gpu_proxy.c (messages that the host moves). */
+#ifndef HK_EXEC_GPU_INTERNAL_H
+#define HK_EXEC_GPU_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "driver.h"
+#include "gpu.h"
+#include "gpu_exec.h"
+#include "plan.h"
+#include "records.h"
+
+/* A connection whose messages the host moves on: either half of it. */
+struct proxy {
+	struct proxy *next;
+	struct hk_send *send;
+	struct hk_recv *recv;
+	uint8_t *ring;	    /* pinned */
+	uint64_t *released; /* pinned */
+	uint64_t moved;	    /* messages so far */
+	uint32_t slots, slot_bytes;
+};
+
+/* A table of a call whose blocks vary: pinned, free again once that call has ended. */
+struct table {
+	struct table *next;
+	void *at;
+	size_t bytes;
+	uint64_t call; /* which it serves; UINT64_MAX: one that may be replayed for ever */
+};
+
+/* Memory on the GPU for a buffer that kernels can't reach. */
+struct stage {
+	struct stage *next;
+	uint64_t at;
+	size_t bytes;
+	bool busy; /* until finish */
+};
+
+/* A copy back that is still to be queued. */
+struct copy_back {
+	uint64_t to, from;
+	size_t bytes;
+};
+
+/* Memory on the GPU that is not used any more, and waits to be freed. */
+struct retired {
+	struct retired *next;
+	uint64_t at;
+};
+
+struct hk_gpu_exec {
+	struct hk_gpu *gpu;
+	const struct hk_cuda *cuda;
+	int rank, nranks;
+	uint32_t channels;
+	int64_t timeout_ns;
+	unsigned blocks; /* most of a call */
+	struct hkd_control *control;
+	uint64_t sends, recvs; /* records by peer * channels + channel */
+	uint8_t *bound;	       /* the same numbers: 1 the sending, 2 the receiving half */
+	uint64_t nothing;      /* what barriers carry */
+	size_t memory;
+
+	CUevent last; /* the end of the last call */
+	CUstream last_stream;
+	bool launched, captured;
+	uint64_t calls;
+	struct table *tables;
+	struct stage *stages;
+	struct copy_back *copies;
+	unsigned ncopies, max_copies;
+	bool staged; /* some call since the last finish was */
+	struct retired *retired;
+
+	/* the thread: moves messages, and watches */
+	struct hk_gpu_guard *guard;
+	pthread_t thread;
+	bool running;
+	_Atomic bool quit;
+	pthread_mutex_t lock;	 /* of the proxies and of all endpoints; nests */
+	_Atomic unsigned wanted; /* threads that wait for it */
+	struct proxy *proxies;
+};
+
+/* Frees memory of the GPU when the executor ends. */
+void hk_gpu_retire(struct hk_gpu_exec *x, uint64_t at);
+
+/* What a program is on the GPU; a plan's `device`. */
+struct gpu_plan {
+	struct hk_device_plan base;
+	struct hk_gpu_exec *x;
+	struct hkd_program prog;
+	uint64_t memory;
+};
+
+/* --- gpu_plan.c --- */
+
+/* The plan's program on the GPU, put there if it is not yet. */
+int hk_gpu_plan(struct hk_gpu_exec *x, struct hk_plan *plan, struct gpu_plan **gp);
+
+/* --- gpu_stage.c --- */
+
+/* A range of addresses as the user has it, and as kernels do. */
+struct staged {
+	uintptr_t from, to;
+	uint64_t at;
+	bool copied; /* else it is where it was */
+};
+struct staging {
+	struct staged in, out;
+};
+/* Copies what the call reads to where kernels reach it; call then has those addresses, blocks too.
+ * in_blocks and out_blocks have room for the blocks of the plan. */
+int hk_gpu_stage_in(struct hk_gpu_exec *x, const struct hk_plan *plan, struct hk_call *call,
+		    struct hk_block *in_blocks, struct hk_block *out_blocks, bool capturing,
+		    struct staging *st);
+/* Has what the call wrote copied back by hk_gpu_stage_finish; call has the user's addresses. */
+int hk_gpu_stage_out(struct hk_gpu_exec *x, const struct hk_plan *plan, const struct hk_call *call,
+		     const struct staging *st);
+/* Copies back, and waits for the stream, if any call since the last time was staged. */
+int hk_gpu_stage_finish(struct hk_gpu_exec *x, CUstream stream);
+void hk_gpu_stage_free(struct hk_gpu_exec *x);
+
+/* --- gpu_proxy.c --- */
+
+/* Puts a connection through pinned memory: fills its record. */
+int hk_gpu_proxy_send(struct hk_gpu_exec *x, struct hk_send *s, struct hkd_send *record);
+int hk_gpu_proxy_recv(struct hk_gpu_exec *x, struct hk_recv *r, struct hkd_recv *record);
+/* Starts the thread that moves and watches; ends it. */
+int hk_gpu_proxy_start(struct hk_gpu_exec *x);
+void hk_gpu_proxy_stop(struct hk_gpu_exec *x);
+/* Whether everything sent through proxies has left. */
+bool hk_gpu_proxy_idle(struct hk_gpu_exec *x);
+
+#endif

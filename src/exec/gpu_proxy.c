@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Messages that the host moves for kernels, and the watch over them. A kernel writes to and reads
+ * from a ring in pinned host memory as it does with any other (records.h); here the host is the
+ * ring's other end, and moves each message between it and the connection's transport: shared
+ * memory, RDMA or TCP, so to ranks on other hosts, and to ranks without a GPU.
+ *
+ * One thread per communicator does that. It also looks whether the communicator or a peer has
+ * failed, and then stops the kernels; and whether a kernel has failed, and then fails the
+ * communicator. Between calls it sleeps most of the time.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "clock.h"
+#include "error.h"
+#include "gpu_internal.h"
+
+#define BUSY_NS	    2000000 /* looks all the time for so long after a message */
+#define NAP_NS	    50000
+#define IDLE_NAP_NS 1000000 /* nothing to move: the watch alone */
+#define WATCH_NS    1000000
+
+/* --- making --- */
+
+static int make(struct hk_gpu_exec *x, uint32_t slots, uint32_t slot_bytes, struct proxy **out)
+{
+	struct proxy *p = calloc(1, sizeof(*p));
+	size_t ring = hkd_ring_bytes(slots, slot_bytes, 0);
+	void *at = NULL;
+	int err;
+
+	if (!p)
+		return hk_fail(ENOMEM, "no memory for a connection");
+	err = hk_gpu_alloc_host(x->gpu, ring + 128, &at);
+	if (err) {
+		free(p);
+		return err;
+	}
+	p->ring = at;
+	p->released = (uint64_t *)(p->ring + ring);
+	p->slots = slots;
+	p->slot_bytes = slot_bytes;
+	*out = p;
+	return 0;
+}
+
+static void add(struct hk_gpu_exec *x, struct proxy *p)
+{
+	pthread_mutex_lock(&x->lock);
+	p->next = x->proxies;
+	x->proxies = p;
+	pthread_mutex_unlock(&x->lock);
+}
+
+int hk_gpu_proxy_send(struct hk_gpu_exec *x, struct hk_send *s, struct hkd_send *record)
+{
+	struct proxy *p = NULL;
+	int err = make(x, s->slots, s->slot_bytes, &p);
+
+	if (err)
+		return err;
+	p->send = s;
+	*record = (struct hkd_send){.ring = (uintptr_t)p->ring,
+				    .released = (uintptr_t)p->released,
+				    .slots = s->slots,
+				    .slot_bytes = s->slot_bytes,
+				    .peer = s->peer};
+	add(x, p);
+	return 0;
+}
+
+int hk_gpu_proxy_recv(struct hk_gpu_exec *x, struct hk_recv *r, struct hkd_recv *record)
+{
+	struct proxy *p = NULL;
+	int err = make(x, r->slots, r->slot_bytes, &p);
+
+	if (err)
+		return err;
+	p->recv = r;
+	*record = (struct hkd_recv){.ring = (uintptr_t)p->ring,
+				    .released = (uintptr_t)p->released,
+				    .slots = r->slots,
+				    .slot_bytes = r->slot_bytes,
+				    .peer = r->peer};
+	add(x, p);
+	return 0;
+}
+
+/* --- moving --- */
+
+static struct hkd_header *header_of(const struct proxy *p, uint32_t slot)
+{
+	return (struct hkd_header *)p->ring + slot;
+}
+
+static uint8_t *slot_of(const struct proxy *p, uint32_t slot)
+{
+	return p->ring + hkd_ring_slots(p->slots, 0) + (size_t)slot * p->slot_bytes;
+}
+
+/* From the kernel's ring to the transport. 1: a message went; 0: not now; or a failure. */
+static int move_out(struct proxy *p)
+{
+	uint32_t slot = (uint32_t)(p->moved % p->slots), bytes;
+	struct hkd_header *h = header_of(p, slot);
+	uint64_t mark = __atomic_load_n(&h->mark, __ATOMIC_ACQUIRE), size;
+	void *to = NULL;
+	int r;
+
+	if (mark >> 32 != (uint32_t)(p->moved + 1))
+		return 0;
+	size = __atomic_load_n(&h->bytes, __ATOMIC_ACQUIRE);
+	bytes = (uint32_t)size & ((1u << HKD_KIND_SHIFT) - 1);
+	r = p->send->ops->reserve(p->send, bytes, &to);
+	if (r <= 0)
+		return r;
+	if (bytes)
+		memcpy(to, slot_of(p, slot), bytes);
+	r = p->send->ops->commit(p->send, bytes, (uint32_t)mark);
+	if (r)
+		return r;
+	p->moved++;
+	__atomic_store_n(p->released, p->moved, __ATOMIC_RELEASE);
+	return 1;
+}
+
+/* A message that only the transport can read, to its slot. */
+static int take(struct proxy *p, const void *data, uint32_t bytes, uint8_t *slot)
+{
+	if (!data && bytes)
+		return p->recv->ops->pull(p->recv, 0, slot, bytes);
+	if (bytes)
+		memcpy(slot, data, bytes);
+	return 1;
+}
+
+static int move_in(struct proxy *p)
+{
+	uint32_t slot = (uint32_t)(p->moved % p->slots), bytes, mark;
+	struct hkd_header *h = header_of(p, slot);
+	uint64_t flag = (uint64_t)(uint32_t)(p->moved + 1) << 32;
+	const void *data;
+	int r;
+
+	if (p->moved - __atomic_load_n(p->released, __ATOMIC_ACQUIRE) >= p->slots)
+		return 0;
+	r = p->recv->ops->peek(p->recv, &data, &bytes, &mark);
+	if (r <= 0)
+		return r;
+	if (bytes > p->slot_bytes)
+		return hk_fail(HK_EWIRE, "rank %d sent %u bytes where a slot has %u", p->recv->peer,
+			       bytes, p->slot_bytes);
+	r = take(p, data, bytes, slot_of(p, slot));
+	if (r <= 0)
+		return r;
+	__atomic_store_n(&h->bytes, bytes | flag, __ATOMIC_RELAXED);
+	__atomic_store_n(&h->mark, mark | flag, __ATOMIC_RELEASE);
+	p->moved++;
+	r = p->recv->ops->release(p->recv);
+	return r ? r : 1;
+}
+
+/* Everything once; whether anything moved, or a failure. */
+static int move_all(struct hk_gpu_exec *x)
+{
+	int moved = 0;
+
+	pthread_mutex_lock(&x->lock);
+	for (struct proxy *p = x->proxies; p; p = p->next) {
+		int r = p->send ? move_out(p) : move_in(p);
+
+		/* What was sent may need more calls to leave. */
+		if (!r && p->send)
+			r = p->send->ops->flush(p->send) < 0 ? -EIO : 0;
+		if (r < 0) {
+			moved = r;
+			break;
+		}
+		moved |= r;
+	}
+	pthread_mutex_unlock(&x->lock);
+	return moved;
+}
+
+bool hk_gpu_proxy_idle(struct hk_gpu_exec *x)
+{
+	bool idle = true;
+
+	pthread_mutex_lock(&x->lock);
+	for (struct proxy *p = x->proxies; p && idle; p = p->next)
+		idle = !p->send || p->send->ops->flush(p->send) != 0;
+	pthread_mutex_unlock(&x->lock);
+	return idle;
+}
+
+/* --- watching --- */
+
+static int describe(const struct hk_gpu_exec *x)
+{
+	const struct hkd_control *c = x->control;
+
+	if (c->failure == HKD_MISMATCH)
+		return hk_fail(
+			HK_EMISMATCH,
+			"rank %d sent a message of another call than rank %d is in (mark %08x, %u "
+			"bytes; here %08x, %u bytes; lane %u, step %u): all ranks must make the "
+			"same calls in the same order",
+			c->peer, x->rank, c->mark, c->bytes, c->own_mark, c->expected, c->lane,
+			c->step);
+	return hk_fail(ETIMEDOUT,
+		       "rank %d's kernel made no progress for %.1f s: it waits in lane %u, step "
+		       "%u, tile %u for %s rank %d; that rank may be stuck, gone or in another "
+		       "call, or its kernel can't run beside this one (HOCKET_TIMEOUT_MS sets the "
+		       "deadline)",
+		       x->rank, (double)x->timeout_ns / 1e9, c->lane, c->step, c->tile,
+		       c->waits == HK_DOES_RECV	  ? "a message from"
+		       : c->waits == HK_DOES_SEND ? "a free slot to"
+						  : "another lane of",
+		       c->peer >= 0 ? c->peer : x->rank);
+}
+
+/* Ends the kernels. */
+static void stop(struct hk_gpu_exec *x)
+{
+	__atomic_store_n(&x->control->stop, 1, __ATOMIC_RELEASE);
+}
+
+/* A failure of kernels, or of the communicator; 0: there is none. */
+static int watch(struct hk_gpu_exec *x)
+{
+	int err = 0;
+
+	if (__atomic_load_n(&x->control->told, __ATOMIC_ACQUIRE)) {
+		err = describe(x);
+		x->guard->fail(x->guard, err);
+	}
+	if (!err)
+		err = x->guard->failed(x->guard);
+	if (err)
+		stop(x);
+	return err;
+}
+
+static void *run(void *arg)
+{
+	struct hk_gpu_exec *x = arg;
+	int64_t moved_at = 0, watched_at = 0;
+	int err = 0;
+
+	while (!atomic_load(&x->quit)) {
+		struct timespec nap = {0, NAP_NS};
+		int64_t now = hk_now_ns();
+		int r = err ? 0 : move_all(x);
+
+		if (r < 0) {
+			x->guard->fail(x->guard, r);
+			stop(x);
+			err = r;
+		}
+		if (r > 0)
+			moved_at = now;
+		if (!err && now - watched_at > WATCH_NS) {
+			err = watch(x);
+			watched_at = now;
+		}
+		if (x->proxies && now - moved_at < BUSY_NS && !atomic_load(&x->wanted))
+			continue;
+		if (!x->proxies || err)
+			nap.tv_nsec = IDLE_NAP_NS;
+		nanosleep(&nap, NULL);
+	}
+	return NULL;
+}
+
+int hk_gpu_proxy_start(struct hk_gpu_exec *x)
+{
+	sigset_t all, old;
+	int err;
+
+	/* The application's signals are for its own threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&x->thread, NULL, run, x);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		return hk_fail(err, "starting the thread that watches a GPU failed: %s",
+			       strerror(err));
+	x->running = true;
+	return 0;
+}
+
+void hk_gpu_proxy_stop(struct hk_gpu_exec *x)
+{
+	if (x->running) {
+		atomic_store(&x->quit, true);
+		pthread_join(x->thread, NULL);
+		x->running = false;
+	}
+	for (struct proxy *p = x->proxies, *next; p; p = next) {
+		next = p->next;
+		hk_gpu_free_host(x->gpu, p->ring);
+		free(p);
+	}
+	x->proxies = NULL;
+}
