@@ -201,6 +201,8 @@ HOCKET_API hocketResult_t hocketCommAbort(hocketComm_t comm);
 HOCKET_API hocketResult_t hocketCommGetAsyncError(hocketComm_t comm, hocketResult_t *asyncError);
 HOCKET_API hocketResult_t hocketCommCount(const hocketComm_t comm, int *count);
 HOCKET_API hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank);
+/* The number of the GPU that comm's buffers are on, as the CUDA runtime counts; -1: host memory. */
+HOCKET_API hocketResult_t hocketCommDevice(const hocketComm_t comm, int *device);
 /* Bytes that comm occupies in this process now: heap and the touched pages of its connections.
  * Waits for comm's queued calls. */
 HOCKET_API hocketResult_t hocketCommMemory(const hocketComm_t comm, size_t *bytes);

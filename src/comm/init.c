@@ -237,6 +237,18 @@ hocketResult_t hocketCommUserRank(const hocketComm_t comm, int *rank)
 	return hocketSuccess;
 }
 
+hocketResult_t hocketCommDevice(const hocketComm_t comm, int *device)
+{
+	struct hk_comm *c = NULL;
+	int err = query(comm, device, __func__, &c);
+
+	if (err)
+		return hk_result(err);
+	*device = -1; /* all communicators are of host memory */
+	hk_handle_leave(comm);
+	return hocketSuccess;
+}
+
 hocketResult_t hocketCommMemory(const hocketComm_t comm, size_t *bytes)
 {
 	struct hk_comm *c = NULL;
