@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +255,7 @@ struct grower {
 	int rank;		 /* in the grown one */
 	ncclResult_t result;
 	int sum, place;
+	bool told; /* that exactly one rank must have the id */
 };
 
 static void *grow(void *arg)
@@ -261,6 +263,7 @@ static void *grow(void *arg)
 	struct grower *g = arg;
 
 	g->result = ncclCommGrow(g->old, NEW, g->uid, g->old ? -1 : g->rank, &g->grown, NULL);
+	g->told = strstr(ncclGetLastError(NULL), "exactly one") != NULL;
 	if (!g->result)
 		g->result = ncclAllReduce(&g->rank, &g->sum, 1, ncclInt32, ncclSum, g->grown, NULL);
 	if (!g->result)
@@ -304,6 +307,7 @@ static void test_grow(void **state)
 	for (int i = 0; i < OLD; i++) {
 		pthread_join(growers[i].id, NULL);
 		assert_int_equal(growers[i].result, ncclInvalidArgument);
+		assert_true(growers[i].told);
 		assert_int_equal(ncclCommDestroy(old[i]), ncclSuccess);
 	}
 }
