@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include <nccl.h>
-#if NCCL_VERSION_CODE >= 23200
+#ifdef WITH_NCCL_DEVICE_H
 #include <nccl_device.h>
 #endif
 
@@ -112,28 +112,33 @@ SAME(NCCL_SHRINK_DEFAULT);
 SAME(NCCL_SHRINK_ABORT);
 #endif
 
-#if NCCL_VERSION_CODE >= 23200
+#if NCCL_VERSION_CODE >= 23000
 SAME_FIELD(ncclConfig_t, graphUsageMode);
 SAME_FIELD(ncclConfig_t, numRmaCtx);
 SAME_FIELD(ncclConfig_t, maxP2pPeers);
 SAME_FIELD(ncclConfig_t, graphStreamOrdering);
-SAME_FIELD(ncclConfig_t, launchOrderImplicit);
-SAME_FIELD(ncclConfig_t, numRmaSig);
-SAME_FIELD(ncclConfig_t, rmaEagerInit);
-SAME_FIELD(ncclConfig_t, hostCftMode);
-SAME_FIELD(ncclConfig_t, nvlsHostMode);
-
 SAME(NCCL_API_MAGIC);
 SAME(NCCL_REVOKE_DEFAULT);
 SAME(NCCL_SUSPEND_MEM);
 SAME(ncclTimeout);
-
 SAME(ncclStatGpuMemSuspend);
 SAME(ncclStatGpuMemSuspended);
 SAME(ncclStatGpuMemPersist);
 SAME(ncclStatGpuMemTotal);
 SAME_SIZE(ncclCommMemStat_t);
+SAME_FIELD(ncclWaitSignalDesc_t, opCnt);
+SAME_FIELD(ncclWaitSignalDesc_t, peer);
+SAME_FIELD(ncclWaitSignalDesc_t, sigIdx);
+SAME_FIELD(ncclWaitSignalDesc_t, ctx);
+SAME_SIZE(ncclWaitSignalDesc_t);
+#endif
 
+#if NCCL_VERSION_CODE >= 23200
+SAME_FIELD(ncclConfig_t, launchOrderImplicit);
+SAME_FIELD(ncclConfig_t, numRmaSig);
+SAME_FIELD(ncclConfig_t, rmaEagerInit);
+SAME_FIELD(ncclConfig_t, hostCftMode);
+SAME_FIELD(ncclConfig_t, nvlsHostMode);
 SAME_FIELD(ncclCollConfig_t, size);
 SAME_FIELD(ncclCollConfig_t, magic);
 SAME_FIELD(ncclCollConfig_t, version);
@@ -147,19 +152,15 @@ SAME_FIELD(ncclCollConfig_t, forceAlgSelection);
 SAME_FIELD(ncclCollConfig_t, CTAPolicy);
 SAME_FIELD(ncclCollConfig_t, userProfilerTag);
 SAME_FIELD(ncclCollConfig_t, launchCompletionEvent);
-
 SAME(NCCL_ENCRYPTION_MODE_NONE);
 SAME(NCCL_ENCRYPTION_MODE_PSK);
 SAME_FIELD(ncclEncryptionConfig_t, mode);
 SAME_FIELD(ncclEncryptionConfig_t, psk);
 SAME_SIZE(ncclEncryptionConfig_t);
+#endif
 
-SAME_FIELD(ncclWaitSignalDesc_t, opCnt);
-SAME_FIELD(ncclWaitSignalDesc_t, peer);
-SAME_FIELD(ncclWaitSignalDesc_t, sigIdx);
-SAME_FIELD(ncclWaitSignalDesc_t, ctx);
-SAME_SIZE(ncclWaitSignalDesc_t);
-
+/* meson has seen that it compiles: those before 2.32 are C++. */
+#if defined(WITH_NCCL_DEVICE_H) && NCCL_VERSION_CODE >= 23200
 SAME(NCCL_GIN_CONNECTION_NONE);
 SAME(NCCL_GIN_TYPE_NONE);
 SAME_FIELD(ncclCommProperties_t, rank);
@@ -172,6 +173,8 @@ SAME_FIELD(ncclCommProperties_t, ginType);
 SAME_FIELD(ncclCommProperties_t, nLsaTeams);
 SAME_FIELD(ncclCommProperties_t, hostRmaSupport);
 SAME_FIELD(ncclCommProperties_t, railedGinType);
+SAME_SIZE(ncclTeam_t);
+SAME_SIZE(ncclMultimemHandle_t);
 SAME_FIELD(ncclCommProperties_t, commHash);
 SAME_FIELD(ncclCommProperties_t, ginMinStride);
 SAME_FIELD(ncclCommProperties_t, ginConnectionType);
@@ -180,8 +183,6 @@ SAME_FIELD(ncclCommProperties_t, devCommRuntimeVersionSize);
 SAME_FIELD(ncclCommProperties_t, cftSupport);
 SAME_FIELD(ncclCommProperties_t, cftMulticastSupport);
 SAME_FIELD(ncclCommProperties_t, cftCountedSupport);
-SAME_SIZE(ncclTeam_t);
-SAME_SIZE(ncclMultimemHandle_t);
 #endif
 
 /* Only of the release that was written down is it known where the structs end. */

@@ -21,7 +21,7 @@ extern "C" {
 /* What ncclGetVersion answers: the functions of this release are there, and newer ones. */
 #define NCCL_MAJOR	  2
 #define NCCL_MINOR	  30
-#define NCCL_PATCH	  3
+#define NCCL_PATCH	  7
 #define NCCL_VERSION_CODE (NCCL_MAJOR * 10000 + NCCL_MINOR * 100 + NCCL_PATCH)
 
 #define NCCL_UNIQUE_ID_BYTES  128
@@ -65,7 +65,7 @@ typedef enum {
 	ncclInvalidUsage = 5,
 	ncclRemoteError = 6,
 	ncclInProgress = 7,
-	ncclTimeout = 8, /* newer than 2.30; never returned here */
+	ncclTimeout = 8, /* never returned here */
 	ncclNumResults = 9
 } ncclResult_t;
 
@@ -148,7 +148,7 @@ typedef struct {
 	int graphUsageMode;
 	int numRmaCtx;
 	int maxP2pPeers;
-	int graphStreamOrdering;
+	int graphStreamOrdering; /* the last one of 2.30 */
 	int launchOrderImplicit;
 	int numRmaSig;
 	int rmaEagerInit;
