@@ -136,6 +136,7 @@ static void test_handles(void **state)
 			word);
 		refused(hocketCommCount(b, &value), hocketInvalidArgument, word);
 		refused(hocketCommUserRank(b, &value), hocketInvalidArgument, word);
+		refused(hocketCommDevice(b, &value), hocketInvalidArgument, word);
 		refused(hocketCommMemory(b, &bytes), hocketInvalidArgument, word);
 		refused(hocketCommGetAsyncError(b, &async), hocketInvalidArgument, word);
 		refused(hocketRedOpCreatePreMulSum(&op, &x, hocketFloat32,
@@ -178,6 +179,7 @@ static void test_arguments(void **state)
 		hocketInvalidArgument, "stream");
 	refused(hocketCommCount(comm, NULL), hocketInvalidArgument, "NULL");
 	refused(hocketCommUserRank(comm, NULL), hocketInvalidArgument, "NULL");
+	refused(hocketCommDevice(comm, NULL), hocketInvalidArgument, "NULL");
 	refused(hocketCommMemory(comm, NULL), hocketInvalidArgument, "NULL");
 	refused(hocketCommGetAsyncError(comm, NULL), hocketInvalidArgument, "NULL");
 	/* nothing to do is fine, also with NULL */
@@ -191,6 +193,8 @@ static void test_arguments(void **state)
 	assert_int_equal(value, 1);
 	assert_int_equal(hocketCommUserRank(comm, &value), hocketSuccess);
 	assert_int_equal(value, 0);
+	assert_int_equal(hocketCommDevice(comm, &value), hocketSuccess);
+	assert_int_equal(value, -1);
 	assert_int_equal(hocketCommFinalize(comm), hocketSuccess);
 	refused(hocketAllReduce(x, y, 8, hocketFloat32, hocketSum, comm, NULL), hocketInvalidUsage,
 		"finalized");

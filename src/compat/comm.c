@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Communicators: how they are made, asked, and ended. The handle is Hocket's own. */
+#include <stddef.h>
+#include <string.h>
+
+#include "compat.h"
+
+/* The oldest struct ends with `blocking`. Of what came later nothing has a counterpart: the number
+ * of channels is chosen by measurement, and nothing is shared by splits. */
+ncclResult_t hk_compat_config(const ncclConfig_t *user, hocketConfig_t *config,
+			      hocketConfig_t **use)
+{
+	ncclResult_t result;
+
+	*use = NULL;
+	if (!user)
+		return ncclSuccess;
+	result = hk_compat_check_struct("config", user->size,
+					offsetof(ncclConfig_t, blocking) + sizeof(user->blocking),
+					user->magic, NCCL_API_MAGIC);
+	if (result)
+		return result;
+	*config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
+	config->blocking = user->blocking;
+	*use = config;
+	return ncclSuccess;
+}
+
+/* --- made --- */
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId *uniqueId)
+{
+	return hk_compat_result(hocketGetUniqueId((hocketUniqueId *)(void *)uniqueId));
+}
+HK_COMPAT_ALIAS(ncclGetUniqueId);
+
+static ncclResult_t init(ncclComm_t *comm, int nranks, int rank, int nids, ncclUniqueId *ids,
+			 const ncclConfig_t *user)
+{
+	hocketConfig_t config, *use;
+	ncclResult_t result = hk_compat_config(user, &config, &use);
+
+	if (result)
+		return result;
+	return hk_compat_result(hocketCommInitRankScalable(
+		hk_compat_place(comm), nranks, rank, nids, (hocketUniqueId *)(void *)ids, use));
+}
+
+ncclResult_t ncclCommInitRank(ncclComm_t *comm, int nranks, ncclUniqueId commId, int rank)
+{
+	return init(comm, nranks, rank, 1, &commId, NULL);
+}
+HK_COMPAT_ALIAS(ncclCommInitRank);
+
+ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int nranks, ncclUniqueId commId, int rank,
+				    ncclConfig_t *config)
+{
+	return init(comm, nranks, rank, 1, &commId, config);
+}
+HK_COMPAT_ALIAS(ncclCommInitRankConfig);
+
+ncclResult_t ncclCommInitRankScalable(ncclComm_t *newcomm, int nranks, int myrank, int nId,
+				      ncclUniqueId *commIds, ncclConfig_t *config)
+{
+	return init(newcomm, nranks, myrank, nId, commIds, config);
+}
+HK_COMPAT_ALIAS(ncclCommInitRankScalable);
+
+ncclResult_t ncclCommInitAll(ncclComm_t *comms, int ndev, const int *devlist)
+{
+	return hk_compat_result(hocketCommInitAll(hk_compat_place(comms), ndev, devlist));
+}
+HK_COMPAT_ALIAS(ncclCommInitAll);
+
+ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t *newcomm,
+			   ncclConfig_t *user)
+{
+	hocketConfig_t config, *use;
+	ncclResult_t result = hk_compat_config(user, &config, &use);
+
+	if (result)
+		return result;
+	return hk_compat_result(
+		hocketCommSplit(hk_compat_comm(comm), color, key, hk_compat_place(newcomm), use));
+}
+HK_COMPAT_ALIAS(ncclCommSplit);
+
+/* --- ended: NULL is fine in NCCL --- */
+
+ncclResult_t ncclCommFinalize(ncclComm_t comm)
+{
+	return comm ? hk_compat_result(hocketCommFinalize(hk_compat_comm(comm))) : ncclSuccess;
+}
+HK_COMPAT_ALIAS(ncclCommFinalize);
+
+ncclResult_t ncclCommDestroy(ncclComm_t comm)
+{
+	return comm ? hk_compat_result(hocketCommDestroy(hk_compat_comm(comm))) : ncclSuccess;
+}
+HK_COMPAT_ALIAS(ncclCommDestroy);
+
+ncclResult_t ncclCommAbort(ncclComm_t comm)
+{
+	return comm ? hk_compat_result(hocketCommAbort(hk_compat_comm(comm))) : ncclSuccess;
+}
+HK_COMPAT_ALIAS(ncclCommAbort);
+
+ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags)
+{
+	return hk_compat_unsupported(
+		__func__, "a communicator cannot be stopped and kept; end it with ncclCommAbort");
+}
+HK_COMPAT_ALIAS(ncclCommRevoke);
+
+ncclResult_t ncclCommSuspend(ncclComm_t comm, int flags)
+{
+	return hk_compat_unsupported(__func__, "a communicator keeps its memory until "
+					       "ncclCommDestroy");
+}
+HK_COMPAT_ALIAS(ncclCommSuspend);
+
+ncclResult_t ncclCommResume(ncclComm_t comm)
+{
+	return hk_compat_unsupported(__func__, "no communicator can be suspended");
+}
+HK_COMPAT_ALIAS(ncclCommResume);
+
+/* --- asked --- */
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *asyncError)
+{
+	hocketResult_t state = hocketSuccess, result;
+
+	result = hocketCommGetAsyncError(hk_compat_comm(comm), asyncError ? &state : NULL);
+	if (result == hocketSuccess)
+		*asyncError = (ncclResult_t)state;
+	return hk_compat_result(result);
+}
+HK_COMPAT_ALIAS(ncclCommGetAsyncError);
+
+ncclResult_t ncclCommCount(const ncclComm_t comm, int *count)
+{
+	return hk_compat_result(hocketCommCount(hk_compat_comm(comm), count));
+}
+HK_COMPAT_ALIAS(ncclCommCount);
+
+ncclResult_t ncclCommUserRank(const ncclComm_t comm, int *rank)
+{
+	return hk_compat_result(hocketCommUserRank(hk_compat_comm(comm), rank));
+}
+HK_COMPAT_ALIAS(ncclCommUserRank);
+
+/* -1 for a communicator of host memory. */
+ncclResult_t ncclCommCuDevice(const ncclComm_t comm, int *device)
+{
+	return hk_compat_result(hocketCommDevice(hk_compat_comm(comm), device));
+}
+HK_COMPAT_ALIAS(ncclCommCuDevice);
+
+/* All of NCCL's statistics are of GPU memory: a communicator without a GPU has none. */
+ncclResult_t ncclCommMemStats(ncclComm_t comm, ncclCommMemStat_t stat, uint64_t *value)
+{
+	int device;
+	hocketResult_t result = hocketCommDevice(hk_compat_comm(comm), &device);
+
+	if (result != hocketSuccess)
+		return hk_compat_result(result);
+	if (!value || (unsigned int)stat > ncclStatGpuMemTotal)
+		return hk_compat_refuse(ncclInvalidArgument, "ncclCommMemStats: %s",
+					value ? "there is no such statistic" : "value is NULL");
+	if (device >= 0)
+		return hk_compat_unsupported(__func__, "the GPU memory of a communicator is not "
+						       "counted");
+	*value = 0;
+	return ncclSuccess;
+}
+HK_COMPAT_ALIAS(ncclCommMemStats);
+
+/* Fills as much as the caller's struct has. No rank reaches another one's memory from a kernel, so
+ * each is an "LSA team" of its own. */
+ncclResult_t ncclCommQueryProperties(ncclComm_t comm, ncclCommProperties_t *props)
+{
+	const size_t head = offsetof(ncclCommProperties_t, rank);
+	ncclCommProperties_t known;
+	hocketResult_t asked;
+	ncclResult_t result;
+	size_t size;
+
+	if (!props)
+		return hk_compat_refuse(ncclInvalidArgument,
+					"ncclCommQueryProperties: props is NULL");
+	result = hk_compat_check_struct("props", props->size, head, props->magic, NCCL_API_MAGIC);
+	if (result)
+		return result;
+	memset(&known, 0, sizeof(known));
+	asked = hocketCommCount(hk_compat_comm(comm), &known.nRanks);
+	if (asked == hocketSuccess)
+		asked = hocketCommUserRank(hk_compat_comm(comm), &known.rank);
+	if (asked == hocketSuccess)
+		asked = hocketCommDevice(hk_compat_comm(comm), &known.cudaDev);
+	if (asked != hocketSuccess)
+		return hk_compat_result(asked);
+	known.nvmlDev = -1;
+	known.nLsaTeams = known.nRanks;
+	size = props->size < sizeof(known) ? props->size : sizeof(known);
+	memcpy((char *)props + head, (char *)&known + head, size - head);
+	return ncclSuccess;
+}
+HK_COMPAT_ALIAS(ncclCommQueryProperties);
+
+/* --- registered buffers --- */
+
+ncclResult_t ncclCommRegister(const ncclComm_t comm, void *buff, size_t size, void **handle)
+{
+	return hk_compat_result(hocketCommRegister(hk_compat_comm(comm), buff, size, handle));
+}
+HK_COMPAT_ALIAS(ncclCommRegister);
+
+ncclResult_t ncclCommDeregister(const ncclComm_t comm, void *handle)
+{
+	return hk_compat_result(hocketCommDeregister(hk_compat_comm(comm), handle));
+}
+HK_COMPAT_ALIAS(ncclCommDeregister);
