@@ -25,11 +25,12 @@ CUresult cuEventCreate(CUevent *phEvent, unsigned Flags)
 	return CUDA_SUCCESS;
 }
 
+/* At exit too: who calls this then would seem to leak it otherwise. */
 CUresult cuEventDestroy(CUevent hEvent)
 {
 	CUresult err = fake_enter(__func__, FAKE_INIT, NULL);
 
-	if (err)
+	if (err && err != CUDA_ERROR_DEINITIALIZED)
 		return err;
 	if (!hEvent)
 		return CUDA_ERROR_INVALID_HANDLE;
@@ -38,7 +39,7 @@ CUresult cuEventDestroy(CUevent hEvent)
 	fake_op_drop(hEvent->op);
 	pthread_mutex_unlock(&fake.lock);
 	free(hEvent);
-	return CUDA_SUCCESS;
+	return err;
 }
 
 CUresult cuEventRecord(CUevent hEvent, CUstream hStream)

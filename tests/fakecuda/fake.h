@@ -57,7 +57,7 @@ struct fake_work {
 	void *data;
 	const struct hkd_host_kernel *kernel;
 	unsigned nblocks, nthreads, dynamic_shared;
-	unsigned char param[]; /* of the kernel */
+	_Alignas(16) unsigned char param[]; /* of the kernel */
 };
 
 struct fake_op {

@@ -136,11 +136,12 @@ CUresult cuGraphLaunch(CUgraphExec hGraphExec, CUstream hStream)
 	return err;
 }
 
+/* This one and the next at exit too, like cuEventDestroy. */
 CUresult cuGraphExecDestroy(CUgraphExec hGraphExec)
 {
 	CUresult err = fake_enter(__func__, FAKE_INIT, NULL);
 
-	if (err)
+	if (err && err != CUDA_ERROR_DEINITIALIZED)
 		return err;
 	if (!hGraphExec)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -149,19 +150,19 @@ CUresult cuGraphExecDestroy(CUgraphExec hGraphExec)
 	fake_graph_drop(hGraphExec->graph);
 	pthread_mutex_unlock(&fake.lock);
 	free(hGraphExec);
-	return CUDA_SUCCESS;
+	return err;
 }
 
 CUresult cuGraphDestroy(CUgraph hGraph)
 {
 	CUresult err = fake_enter(__func__, FAKE_INIT, NULL);
 
-	if (err)
+	if (err && err != CUDA_ERROR_DEINITIALIZED)
 		return err;
 	if (!hGraph)
 		return CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_lock(&fake.lock);
 	fake_graph_drop(hGraph);
 	pthread_mutex_unlock(&fake.lock);
-	return CUDA_SUCCESS;
+	return err;
 }
