@@ -33,6 +33,7 @@ CUresult launch(CUfunction f, unsigned blocks, const void *param, CUstream strea
 /* A host function that waits until a word is not zero. */
 void wait_for_word(void *word);
 void let_go(unsigned *word);
+void stays_busy(CUstream stream); /* after a moment too */
 
 void test_capture_replays(void **state);
 void test_capture_branches(void **state);

@@ -3,6 +3,7 @@
 #include "test_fakecuda.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 void test_capture_replays(void **state)
@@ -51,6 +52,19 @@ void test_capture_replays(void **state)
 	free_memory(done);
 }
 
+static struct {
+	unsigned inside, overlaps;
+} visits;
+
+static void visit(void *arg)
+{
+	if (__atomic_add_fetch(&visits.inside, 1, __ATOMIC_ACQ_REL) > 1)
+		__atomic_store_n(&visits.overlaps, 1, __ATOMIC_RELAXED);
+	for (int i = 0; i < 100; i++)
+		sched_yield();
+	__atomic_sub_fetch(&visits.inside, 1, __ATOMIC_ACQ_REL);
+}
+
 /* Two branches whose kernels wait for each other, and a join. */
 void test_capture_branches(void **state)
 {
@@ -66,6 +80,7 @@ void test_capture_branches(void **state)
 
 	ok(cuStreamBeginCapture(one, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
 	ok(cuMemsetD8Async((CUdeviceptr)counter, 0, 4, one));
+	ok(cuLaunchHostFunc(one, visit, NULL));
 	ok(cuEventRecord(fork, one));
 	ok(cuStreamWaitEvent(two, fork, 0));
 	ok(cuStreamIsCapturing(two, &status));
@@ -90,6 +105,7 @@ void test_capture_branches(void **state)
 	for (int i = 0; i < 20; i++)
 		ok(cuGraphLaunch(exec, i % 2 ? one : two));
 	ok(cuCtxSynchronize());
+	assert_int_equal(visits.overlaps, 0);
 	ok(cuGraphExecDestroy(exec));
 	ok(cuGraphDestroy(graph));
 	ok(cuEventDestroy(fork));
