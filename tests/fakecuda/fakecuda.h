@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a test sees of the stand-in for the CUDA driver beyond the driver's own functions: how a
+ * kernel is given to it as host code, and how a call is made to fail. README.md has the environment
+ * variables and the places where it is stricter or laxer than a real driver.
+ */
+#ifndef HK_FAKECUDA_H
+#define HK_FAKECUDA_H
+
+#include <stddef.h>
+
+/*
+ * A kernel as a host function. It has one parameter, a struct by value of param_bytes. Each block
+ * has shared_bytes of shared memory (and what its launch asks for dynamically right behind that),
+ * which init_shared, if any, prepares before a thread of the block runs.
+ */
+struct hkd_host_kernel {
+	const char *name;
+	size_t param_bytes;
+	size_t shared_bytes;
+	void (*init_shared)(void *shared, unsigned nthreads);
+	void (*run)(const void *param, void *shared, unsigned block, unsigned nblocks,
+		    unsigned thread, unsigned nthreads);
+};
+
+/* What cuModuleGetFunction asks; linked into the library. NULL: there is none of that name. */
+const struct hkd_host_kernel *hkd_host_find(const char *name);
+
+/*
+ * The nth next call (1: the next) of a function returns that CUresult and does nothing. The name is
+ * with or without its version ("cuMemAlloc"). One failure at a time for each of 16 functions; nth
+ * 0 takes it back. Returns 0, or -1 where there is no room.
+ */
+__attribute__((visibility("default"))) int fakecuda_fail(const char *function, int nth, int error);
+
+/* How often a function has been called, by whichever version of its name, since the start. */
+__attribute__((visibility("default"))) unsigned long fakecuda_calls(const char *function);
+
+#endif
