@@ -468,8 +468,7 @@ int hk_batch_launch(struct hk_batch *b)
 	for (unsigned i = 0; i < b->ntracks && !err; i++) {
 		struct track *t = &b->tracks[i];
 
-		err = hk_comm_finish(t->comm,
-				     t->nreqs ? t->reqs[t->nreqs - 1].stream : t->p2p[0].stream);
+		err = hk_comm_finish(t->comm);
 		if (err)
 			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
 	}

@@ -112,7 +112,11 @@ int hk_comm_run(struct hk_comm *c, struct hk_request *req)
 {
 	struct hk_plan *plan = NULL;
 	struct hk_call call;
-	int err = hk_comm_start(c, req, &plan, &call);
+	int err;
+
+	if (__builtin_expect(c->gpu != NULL, 0))
+		return hk_comm_run_on_gpu(c, req);
+	err = hk_comm_start(c, req, &plan, &call);
 
 	if (err || !plan)
 		return err;

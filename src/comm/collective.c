@@ -9,14 +9,17 @@
 
 static int launch(struct hk_comm *c, struct hk_request *req)
 {
-	int err = c->finalized ? hk_fail_quiet(HK_EUSAGE, "%s on a finalized communicator",
-					       hk_coll_name(req->coll))
-			       : hk_comm_check(c);
+	int err;
+
+	hk_comm_quiesce(c); /* those on host streams */
+	err = c->finalized ? hk_fail_quiet(HK_EUSAGE, "%s on a finalized communicator",
+					   hk_coll_name(req->coll))
+			   : hk_comm_check(c);
 
 	if (!err)
 		err = hk_comm_launch(c, req);
 	if (!err)
-		err = hk_comm_finish(c, req->stream);
+		err = hk_comm_finish(c);
 	hk_request_free(req);
 	return err;
 }
@@ -32,7 +35,7 @@ static int run_or_queue(hocketComm_t handle, struct hk_comm *c, struct hk_reques
 	req->stream = stream;
 	if (group)
 		return hk_group_add(handle, c, req, stream);
-	if (c->gpu)
+	if (c->gpu && !hk_stream_is_ours(stream))
 		return launch(c, req);
 	if (!stream && atomic_load_explicit(&c->issued, memory_order_relaxed) !=
 			       atomic_load_explicit(&c->finished, memory_order_acquire))

@@ -300,7 +300,9 @@ size_t hk_comm_device_memory(const struct hk_comm *c);
 /* Queues an accepted request, or a plan and its call, on a CUDA stream. */
 int hk_comm_launch(struct hk_comm *c, struct hk_request *req);
 /* After the calls that were launched together. */
-int hk_comm_finish(struct hk_comm *c, hocketStream_t stream);
+int hk_comm_finish(struct hk_comm *c);
+/* Runs an accepted request to its end in this thread. */
+int hk_comm_run_on_gpu(struct hk_comm *c, struct hk_request *req);
 int hk_comm_launch_plan(struct hk_comm *c, struct hk_plan *plan, const struct hk_call *call,
 			const void *scalar_at, hocketStream_t stream);
 
@@ -421,6 +423,8 @@ int hk_stream_enqueue(hocketStream_t stream, hocketComm_t handle, struct hk_comm
 		      const struct hk_request *req);
 /* Queues a batch on all of its streams: the last of them to reach it runs it, the others wait. */
 void hk_stream_enqueue_batch(hocketStream_t *streams, unsigned nstreams, struct hk_batch *batch);
+/* Whether it is a host stream, also one that was destroyed. */
+bool hk_stream_is_ours(hocketStream_t stream);
 /* 0, or -EINVAL if it is no stream. */
 int hk_stream_check(hocketStream_t stream);
 /* Waits until all calls of c with earlier tickets have run. */

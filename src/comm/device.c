@@ -118,14 +118,6 @@ int hk_comm_launch_plan(struct hk_comm *c, struct hk_plan *plan, const struct hk
 	return err ? hk_comm_fail(c, err) : 0;
 }
 
-/* A failure of the call's kernels is known by then. */
-int hk_comm_finish(struct hk_comm *c, hocketStream_t stream)
-{
-	int err = hk_gpu_exec_finish(c->gpu, stream);
-
-	return err ? hk_comm_fail(c, err) : 0;
-}
-
 int hk_comm_launch(struct hk_comm *c, struct hk_request *req)
 {
 	struct hk_plan *plan = NULL;
@@ -138,4 +130,23 @@ int hk_comm_launch(struct hk_comm *c, struct hk_request *req)
 	if (err || !plan)
 		return err;
 	return hk_comm_launch_plan(c, plan, &call, req->device, req->stream);
+}
+
+int hk_comm_finish(struct hk_comm *c)
+{
+	int err = hk_gpu_exec_finish(c->gpu);
+
+	return err ? hk_comm_fail(c, err) : 0;
+}
+
+/* For host streams, whose threads wait for what they run. */
+int hk_comm_run_on_gpu(struct hk_comm *c, struct hk_request *req)
+{
+	int err;
+
+	req->stream = hk_gpu_exec_stream(c->gpu);
+	err = hk_comm_launch(c, req);
+	if (!err)
+		err = hk_gpu_exec_wait(c->gpu);
+	return err ? hk_comm_fail(c, err) : 0;
 }

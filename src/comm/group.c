@@ -106,7 +106,12 @@ int hk_group_add(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
 		 hocketStream_t stream)
 {
 	struct group *g = this_group();
+	bool ours = stream && hk_stream_is_ours(stream);
 	int err = g && (!stream || c->gpu) ? 0 : -ENOMEM;
+
+	if (!err && c->gpu && ours)
+		err = hk_fail_quiet(EINVAL, "in a group, calls of a communicator with a GPU take "
+					    "CUDA streams, not host streams");
 
 	if (g && stream && !c->gpu)
 		err = hk_stream_check(stream);

@@ -44,6 +44,13 @@ static struct hocketStream table[MAX_STREAMS];
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned next_entry;
 
+bool hk_stream_is_ours(hocketStream_t s)
+{
+	uintptr_t at = (uintptr_t)s, base = (uintptr_t)table;
+
+	return at >= base && at < base + sizeof(table);
+}
+
 static struct hocketStream *lookup(hocketStream_t s)
 {
 	uintptr_t at = (uintptr_t)s, base = (uintptr_t)table;

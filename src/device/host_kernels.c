@@ -15,11 +15,6 @@ static void init_shared(void *shared, unsigned nthreads)
 	pthread_barrier_init(&sh->barrier.barrier, NULL, nthreads);
 }
 
-static void free_shared(void *shared)
-{
-	pthread_barrier_destroy(&((struct hkd_shared *)shared)->barrier.barrier);
-}
-
 static void run(const void *param, void *shared, unsigned block, unsigned nblocks, unsigned thread,
 		unsigned nthreads)
 {
@@ -36,9 +31,9 @@ const struct hkd_host_kernel *hkd_host_find(const char *name)
 {
 	static const struct hkd_host_kernel kernels[] = {
 		{HKD_RUN_KERNEL, sizeof(struct hkd_run), sizeof(struct hkd_shared), init_shared,
-		 free_shared, run},
+		 run},
 		{HKD_MAP_KERNEL, sizeof(struct hkd_map), sizeof(struct hkd_shared), init_shared,
-		 free_shared, map},
+		 map},
 	};
 
 	for (unsigned i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)

@@ -12,8 +12,8 @@ struct hkd_host_kernel {
 	const char *name;
 	size_t param_bytes;  /* of the one parameter */
 	size_t shared_bytes; /* of a block */
+	/* Before a thread of the block runs; may be NULL. */
 	void (*init_shared)(void *shared, unsigned nthreads);
-	void (*free_shared)(void *shared);
 	/* Called by each thread of each block. */
 	void (*run)(const void *param, void *shared, unsigned block, unsigned nblocks,
 		    unsigned thread, unsigned nthreads);

@@ -248,14 +248,19 @@ HKD_FN uint64_t hkd_slot_at(uint64_t ring, uint32_t slots, uint32_t line_bytes, 
 }
 
 /* Looks at the oldest message; 1: sh tells where it is, and *mark and sh->bytes what it is. */
-HKD_FN int hkd_peek(const struct hkd_recv *r, struct hkd_shared *sh, uint32_t *mark)
+HKD_FN int hkd_peek(struct hkd_recv *r, struct hkd_shared *sh, uint32_t *mark)
 {
 	uint64_t header = hkd_header_at(r->ring, r->slot), x, y;
 	uint32_t flag = (uint32_t)(r->got + 1), kind;
 
 	x = hkd_load_acquire(header);
-	if (x >> 32 != flag)
+	if (x >> 32 != flag) {
+		if (r->wants && r->asked != r->got + 1) {
+			r->asked = r->got + 1;
+			hkd_store_relaxed(r->wants, r->asked);
+		}
 		return 0;
+	}
 	y = hkd_load_acquire(header + 8);
 	if (y >> 32 != flag)
 		return 0;

@@ -60,6 +60,10 @@ struct hkd_recv {
 	uint32_t slot;
 	int32_t peer;
 	uint32_t unused;
+	/* Not 0: the address of a word where the kernel says the number of the message that it
+	 * waits for; asked is what it said last. For a host that moves messages: what fails at its
+	 * end matters only if it is wanted. */
+	uint64_t wants, asked;
 };
 
 /* A lane's cursor. Others read its progress: steps completed in this call. All 0 between calls. */

@@ -52,7 +52,17 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 	return -ENOTSUP;
 }
 
-int hk_gpu_exec_finish(struct hk_gpu_exec *x, void *stream)
+int hk_gpu_exec_finish(struct hk_gpu_exec *x)
+{
+	return -ENOTSUP;
+}
+
+void *hk_gpu_exec_stream(const struct hk_gpu_exec *x)
+{
+	return NULL;
+}
+
+int hk_gpu_exec_wait(struct hk_gpu_exec *x)
 {
 	return -ENOTSUP;
 }

@@ -273,11 +273,26 @@ static int mark_end(struct hk_gpu_exec *x, CUstream stream, bool capturing)
 
 	if (err)
 		return err;
-	x->last_stream = stream;
+	x->last_stream = x->waited = stream;
 	x->launched = true;
 	x->captured |= capturing;
 	x->calls++;
 	return 0;
+}
+
+/* Calls that end before they return, because they use ordinary host memory, or because they are
+ * barriers, need no stream of the application: so ranks of one process that all name the default
+ * stream do not stand in each other's way. */
+static CUstream stream_for(struct hk_gpu_exec *x, const struct hk_plan *plan,
+			   const struct hk_call *call, CUstream asked)
+{
+	bool waits;
+
+	if (asked)
+		return asked;
+	waits = plan->problem.coll == HK_BARRIER || hk_gpu_stage_needed(x, plan, call);
+	x->staged |= waits;
+	return waits ? (CUstream)hk_gpu_stream(x->gpu) : NULL;
 }
 
 static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call call,
@@ -285,12 +300,14 @@ static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call ca
 {
 	uint32_t nin = plan->prog->nchunks[HK_IN] / plan->period, nblocks;
 	const struct hk_call users = call;
-	bool capturing = is_capturing(x, stream);
+	bool capturing;
 	struct hkd_run run = {0};
 	struct gpu_plan *gp = NULL;
 	struct staging st = {0};
 	int err = hk_gpu_plan(x, plan, &gp);
 
+	stream = stream_for(x, plan, &call, stream);
+	capturing = is_capturing(x, stream);
 	if (!err)
 		err = order(x, stream, capturing);
 	if (!err && plan->problem.coll == HK_BARRIER)
@@ -332,25 +349,43 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 	return err;
 }
 
-int hk_gpu_exec_finish(struct hk_gpu_exec *x, void *stream)
+/* Why the kernels were stopped; whoever stops them says so soon. */
+static int why_stopped(struct hk_gpu_exec *x)
+{
+	struct timespec nap = {0, 1000000};
+	int err = 0;
+
+	for (int i = 0; !err && i < 1000; i++) {
+		err = x->guard->failed(x->guard);
+		if (!err)
+			nanosleep(&nap, NULL);
+	}
+	return err ? err : hk_fail(EIO, "the kernels were stopped, and nobody says why");
+}
+
+int hk_gpu_exec_finish(struct hk_gpu_exec *x)
 {
 	int err = x->staged ? hk_gpu_enter(x->gpu) : 0;
 
 	if (err || !x->staged)
 		return err;
-	err = hk_gpu_stage_finish(x, stream);
+	err = hk_gpu_stage_finish(x);
 	hk_gpu_leave(x->gpu);
+	if (!err && __atomic_load_n(&x->control->stop, __ATOMIC_ACQUIRE))
+		err = why_stopped(x);
 	return err;
 }
 
-static int copy_alone(struct hk_gpu_exec *x, const struct hk_call *call, size_t bytes,
-		      CUstream stream)
+void *hk_gpu_exec_stream(const struct hk_gpu_exec *x)
 {
-	if (call->in == call->out)
-		return 0;
-	return hk_cuda_check(
-		x->cuda->cuMemcpyAsync(address(call->out), address(call->in), bytes, stream),
-		"copying a buffer");
+	return hk_gpu_stream(x->gpu);
+}
+
+int hk_gpu_exec_wait(struct hk_gpu_exec *x)
+{
+	x->staged = true;
+	x->waited = hk_gpu_stream(x->gpu);
+	return hk_gpu_exec_finish(x);
 }
 
 int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const void *scalar_at,
@@ -367,19 +402,16 @@ int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const v
 
 	if (call->scalar)
 		memcpy(&map.scalar, call->scalar, sizeof(map.scalar));
-	if (map.scaled && (hk_gpu_place_of(x->gpu, call->in) == HK_GPU_PAGEABLE ||
-			   hk_gpu_place_of(x->gpu, call->out) == HK_GPU_PAGEABLE))
-		return hk_fail_quiet(ENOTSUP, "a scaled reduction in a group of one rank takes "
-					      "buffers on the GPU or in pinned memory");
 	err = hk_gpu_enter(x->gpu);
 	if (err)
 		return err;
-	if (map.scaled)
+	err = hk_gpu_stage_plain(x, map.count * map.esize, &map.in, &map.out);
+	if (!err && map.scaled)
 		err = hk_gpu_launch(x->gpu, HK_GPU_MAP, x->blocks, MOST_THREADS, &map, stream);
-	else
-		err = copy_alone(x, call, map.count * map.esize, stream);
-	x->staged |= hk_gpu_place_of(x->gpu, call->in) == HK_GPU_PAGEABLE ||
-		     hk_gpu_place_of(x->gpu, call->out) == HK_GPU_PAGEABLE;
+	else if (!err && map.in != map.out)
+		err = hk_cuda_check(
+			x->cuda->cuMemcpyAsync(map.out, map.in, map.count * map.esize, stream),
+			"copying a buffer");
 	if (!err)
 		err = mark_end(x, stream, is_capturing(x, stream));
 	hk_gpu_leave(x->gpu);

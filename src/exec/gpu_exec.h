@@ -48,9 +48,12 @@ void hk_gpu_exec_let_go(struct hk_gpu_exec *x);
  * time; they run one after the other, whatever their streams are. */
 int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
 		     const void *scalar_at, void *stream);
-/* After the calls that belong together: those with buffers in ordinary host memory are waited for,
- * and their results copied back. stream: of the last of them. */
-int hk_gpu_exec_finish(struct hk_gpu_exec *x, void *stream);
+/* After the calls that belong together: those with buffers in ordinary host memory, and barriers
+ * without a stream, are waited for, and results copied back. Their failure is known then. */
+int hk_gpu_exec_finish(struct hk_gpu_exec *x);
+/* The executor's own stream, and waiting for all of its calls. */
+void *hk_gpu_exec_stream(const struct hk_gpu_exec *x);
+int hk_gpu_exec_wait(struct hk_gpu_exec *x);
 /* The same for a group of one rank: out = in, scaled if call->scalar or scalar_at is set. */
 int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const void *scalar_at,
 		      void *stream);

@@ -20,7 +20,11 @@ struct proxy {
 	struct hk_recv *recv;
 	uint8_t *ring;	    /* pinned */
 	uint64_t *released; /* pinned */
+	uint64_t *wants;    /* pinned: the message that the kernel waits for */
 	uint64_t moved;	    /* messages so far */
+	uint64_t flushed;   /* of them known to have left */
+	int err;	    /* of a receiving half: its failure ... */
+	char *error;	    /* ... and its sentence, until somebody waits for a message */
 	uint32_t slots, slot_bytes;
 };
 
@@ -67,6 +71,7 @@ struct hk_gpu_exec {
 
 	CUevent last; /* the end of the last call */
 	CUstream last_stream;
+	CUstream waited; /* of the last call: its end is that of all that were staged */
 	bool launched, captured;
 	uint64_t calls;
 	struct table *tables;
@@ -121,8 +126,13 @@ int hk_gpu_stage_in(struct hk_gpu_exec *x, const struct hk_plan *plan, struct hk
 /* Has what the call wrote copied back by hk_gpu_stage_finish; call has the user's addresses. */
 int hk_gpu_stage_out(struct hk_gpu_exec *x, const struct hk_plan *plan, const struct hk_call *call,
 		     const struct staging *st);
-/* Copies back, and waits for the stream, if any call since the last time was staged. */
-int hk_gpu_stage_finish(struct hk_gpu_exec *x, CUstream stream);
+/* Copies back, and waits for the last stream, if any call since the last time was staged. */
+int hk_gpu_stage_finish(struct hk_gpu_exec *x);
+/* Whether a call has a buffer that kernels can't reach. */
+bool hk_gpu_stage_needed(const struct hk_gpu_exec *x, const struct hk_plan *plan,
+			 const struct hk_call *call);
+/* The same as in and out for two buffers of `bytes`. */
+int hk_gpu_stage_plain(struct hk_gpu_exec *x, size_t bytes, uint64_t *in, uint64_t *out);
 void hk_gpu_stage_free(struct hk_gpu_exec *x);
 
 /* --- gpu_proxy.c --- */

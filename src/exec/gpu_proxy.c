@@ -43,6 +43,7 @@ static int make(struct hk_gpu_exec *x, uint32_t slots, uint32_t slot_bytes, stru
 	}
 	p->ring = at;
 	p->released = (uint64_t *)(p->ring + ring);
+	p->wants = p->released + 1;
 	p->slots = slots;
 	p->slot_bytes = slot_bytes;
 	*out = p;
@@ -86,7 +87,8 @@ int hk_gpu_proxy_recv(struct hk_gpu_exec *x, struct hk_recv *r, struct hkd_recv 
 				    .released = (uintptr_t)p->released,
 				    .slots = r->slots,
 				    .slot_bytes = r->slot_bytes,
-				    .peer = r->peer};
+				    .peer = r->peer,
+				    .wants = (uintptr_t)p->wants};
 	add(x, p);
 	return 0;
 }
@@ -139,7 +141,7 @@ static int take(struct proxy *p, const void *data, uint32_t bytes, uint8_t *slot
 	return 1;
 }
 
-static int move_in(struct proxy *p)
+static int try_in(struct proxy *p)
 {
 	uint32_t slot = (uint32_t)(p->moved % p->slots), bytes, mark;
 	struct hkd_header *h = header_of(p, slot);
@@ -165,6 +167,38 @@ static int move_in(struct proxy *p)
 	return r ? r : 1;
 }
 
+/* A peer may leave as soon as it has sent what we want of it: that its connection has failed
+ * matters only if the kernel waits for another message. */
+static int move_in(struct proxy *p)
+{
+	int r;
+
+	if (!p->err) {
+		r = try_in(p);
+		if (r >= 0)
+			return r;
+		p->err = r;
+		p->error = strdup(hk_last_error());
+	}
+	if (__atomic_load_n(p->wants, __ATOMIC_RELAXED) <= p->moved)
+		return 0;
+	hk_set_last_error(p->error ? p->error : "a connection failed");
+	return p->err;
+}
+
+/* What was sent may need more calls to leave. */
+static int flush(struct proxy *p)
+{
+	int r;
+
+	if (p->flushed == p->moved)
+		return 0;
+	r = p->send->ops->flush(p->send);
+	if (r > 0)
+		p->flushed = p->moved;
+	return r < 0 ? r : 0;
+}
+
 /* Everything once; whether anything moved, or a failure. */
 static int move_all(struct hk_gpu_exec *x)
 {
@@ -174,9 +208,8 @@ static int move_all(struct hk_gpu_exec *x)
 	for (struct proxy *p = x->proxies; p; p = p->next) {
 		int r = p->send ? move_out(p) : move_in(p);
 
-		/* What was sent may need more calls to leave. */
 		if (!r && p->send)
-			r = p->send->ops->flush(p->send) < 0 ? -EIO : 0;
+			r = flush(p);
 		if (r < 0) {
 			moved = r;
 			break;
@@ -193,7 +226,7 @@ bool hk_gpu_proxy_idle(struct hk_gpu_exec *x)
 
 	pthread_mutex_lock(&x->lock);
 	for (struct proxy *p = x->proxies; p && idle; p = p->next)
-		idle = !p->send || p->send->ops->flush(p->send) != 0;
+		idle = !p->send || flush(p) < 0 || p->flushed == p->moved;
 	pthread_mutex_unlock(&x->lock);
 	return idle;
 }
@@ -304,6 +337,7 @@ void hk_gpu_proxy_stop(struct hk_gpu_exec *x)
 	for (struct proxy *p = x->proxies, *next; p; p = next) {
 		next = p->next;
 		hk_gpu_free_host(x->gpu, p->ring);
+		free(p->error);
 		free(p);
 	}
 	x->proxies = NULL;

@@ -196,8 +196,33 @@ int hk_gpu_stage_out(struct hk_gpu_exec *x, const struct hk_plan *plan, const st
 	return err;
 }
 
-int hk_gpu_stage_finish(struct hk_gpu_exec *x, CUstream stream)
+bool hk_gpu_stage_needed(const struct hk_gpu_exec *x, const struct hk_plan *plan,
+			 const struct hk_call *call)
 {
+	struct staged in = range_of(plan, call, HK_IN, call->in_blocks);
+	struct staged out = range_of(plan, call, HK_OUT, call->out_blocks);
+
+	return unreachable(x, &in) || unreachable(x, &out);
+}
+
+int hk_gpu_stage_plain(struct hk_gpu_exec *x, size_t bytes, uint64_t *in, uint64_t *out)
+{
+	struct staging st = {.in = {*in, *in + bytes, 0, false},
+			     .out = {*out, *out + bytes, 0, false}};
+	int err = place(x, &st);
+
+	if (!err && st.in.copied)
+		err = hk_gpu_write(x->gpu, st.in.at, (const void *)st.in.from, bytes);
+	if (!err && st.out.copied)
+		err = copy_back(x, *out, st.out.at, bytes);
+	*in = st.in.at;
+	*out = st.out.at;
+	return err;
+}
+
+int hk_gpu_stage_finish(struct hk_gpu_exec *x)
+{
+	CUstream stream = x->waited;
 	int err = 0;
 
 	if (!x->staged)

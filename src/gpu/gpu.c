@@ -79,6 +79,11 @@ uint64_t hk_gpu_id(const struct hk_gpu *gpu)
 	return h;
 }
 
+struct CUstream_st *hk_gpu_stream(const struct hk_gpu *gpu)
+{
+	return gpu->stream;
+}
+
 int hk_gpu_multiprocessors(const struct hk_gpu *gpu)
 {
 	return gpu->multiprocessors;

@@ -40,6 +40,9 @@ uint64_t hk_gpu_id(const struct hk_gpu *gpu);
 int hk_gpu_multiprocessors(const struct hk_gpu *gpu);
 const struct hk_cuda *hk_gpu_driver(const struct hk_gpu *gpu);
 
+/* The stream of our own; it does not wait for the default one, nor that for it. */
+struct CUstream_st *hk_gpu_stream(const struct hk_gpu *gpu);
+
 /* The context becomes this thread's, and after leave it has the one from before. */
 int hk_gpu_enter(const struct hk_gpu *gpu);
 void hk_gpu_leave(const struct hk_gpu *gpu);

@@ -7,24 +7,7 @@
 #ifndef HK_FAKECUDA_H
 #define HK_FAKECUDA_H
 
-#include <stddef.h>
-
-/*
- * A kernel as a host function. It has one parameter, a struct by value of param_bytes. Each block
- * has shared_bytes of shared memory (and what its launch asks for dynamically right behind that),
- * which init_shared, if any, prepares before a thread of the block runs.
- */
-struct hkd_host_kernel {
-	const char *name;
-	size_t param_bytes;
-	size_t shared_bytes;
-	void (*init_shared)(void *shared, unsigned nthreads);
-	void (*run)(const void *param, void *shared, unsigned block, unsigned nblocks,
-		    unsigned thread, unsigned nthreads);
-};
-
-/* What cuModuleGetFunction asks; linked into the library. NULL: there is none of that name. */
-const struct hkd_host_kernel *hkd_host_find(const char *name);
+#include "host_kernels.h"
 
 /*
  * The nth next call (1: the next) of a function returns that CUresult and does nothing. The name is
