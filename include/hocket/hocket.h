@@ -124,8 +124,9 @@ typedef struct {
 	 * Read when the communicator is made; equal on all ranks. */
 	const char *transports;
 	/* The rank's GPU: its number, as the CUDA driver counts; HOCKET_DEVICE_CURRENT, that of the
-	 * calling thread's CUDA context, or 0 if it has none; or HOCKET_DEVICE_NONE, a host
-	 * communicator, which is the default (HOCKET_DEVICE). Ranks may differ in it. */
+	 * calling thread's CUDA context, 0 if it has none, and none where there is no GPU; or
+	 * HOCKET_DEVICE_NONE, a host communicator, which is the default (HOCKET_DEVICE). Ranks may
+	 * differ in it. */
 	int device;
 } hocketConfig_t;
 #define HOCKET_DEVICE_NONE    (-1)
@@ -376,6 +377,9 @@ HOCKET_API hocketResult_t hocketGroupEnd(void);
  * not have it. Free with hocketMemFree; NULL is fine there. */
 HOCKET_API hocketResult_t hocketMemAlloc(void **ptr, size_t size);
 HOCKET_API hocketResult_t hocketMemFree(void *ptr);
+/* Memory of a GPU, named as in hocketConfig_t; with HOCKET_DEVICE_NONE the same as hocketMemAlloc.
+ * Not zeroed. Free with hocketMemFree. */
+HOCKET_API hocketResult_t hocketDeviceMemAlloc(void **ptr, size_t size, int device);
 /* Announces that buff (size bytes) will be used often with comm; *handle is for deregistration.
  * Ranks on the same host then read it in place instead of having it copied, if it came from
  * hocketMemAlloc; other memory may be registered too, and is copied as ever. Results are the same.

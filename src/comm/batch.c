@@ -410,32 +410,6 @@ static void set_watch(struct hk_batch *b)
 	collect_endpoints(b);
 }
 
-static int run(struct hk_batch *b)
-{
-	static const struct hk_drive_ops ops = {poll_batch, batch_expired};
-
-	b->drive = (struct hk_drive){&ops, &b->watch};
-	set_watch(b);
-	hk_drive_run(&b->drive, &b->stats);
-	for (unsigned i = 0; i < b->ntracks; i++) {
-		/* One that failed may not have had its turn. */
-		hk_comm_await_ticket(b->tracks[i].comm, b->tracks[i].ticket);
-		atomic_store_explicit(&b->tracks[i].comm->finished, b->tracks[i].ticket + 1,
-				      memory_order_release);
-	}
-	if (b->err)
-		hk_set_last_error(b->error);
-	return b->err;
-}
-
-int hk_batch_run(struct hk_batch *b)
-{
-	int err = run(b);
-
-	release(b);
-	return err;
-}
-
 /* --- on GPUs --- */
 
 static int launch_track(struct track *t)
@@ -452,28 +426,77 @@ static int launch_track(struct track *t)
 	return err;
 }
 
-/* All communicators' calls are queued, also if one of them fails. */
+static void note(struct hk_batch *b, int err)
+{
+	if (!err || b->err)
+		return;
+	b->err = err;
+	strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
+}
+
+/* All communicators' calls are queued, also if one of them fails, before any is waited for. */
+static int launch(struct hk_batch *b)
+{
+	for (unsigned i = 0; i < b->ntracks; i++)
+		note(b, launch_track(&b->tracks[i]));
+	for (unsigned i = 0; i < b->ntracks; i++)
+		note(b, hk_comm_finish(b->tracks[i].comm));
+	if (b->err)
+		hk_set_last_error(b->error);
+	return b->err;
+}
+
 int hk_batch_launch(struct hk_batch *b)
 {
-	int err = 0;
+	int err = launch(b);
 
+	release(b);
+	return err;
+}
+
+/* On host streams, which wait for what they run. */
+static void launch_and_wait(struct hk_batch *b)
+{
 	for (unsigned i = 0; i < b->ntracks; i++) {
-		int one = launch_track(&b->tracks[i]);
-
-		if (one && !err) {
-			err = one;
-			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
-		}
-	}
-	for (unsigned i = 0; i < b->ntracks && !err; i++) {
 		struct track *t = &b->tracks[i];
 
-		err = hk_comm_finish(t->comm);
-		if (err)
-			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
+		hk_comm_await_ticket(t->comm, t->ticket);
+		for (unsigned k = 0; k < t->nreqs; k++)
+			t->reqs[k].stream = hk_gpu_exec_stream(t->comm->gpu);
+		for (unsigned k = 0; k < t->np2p; k++)
+			t->p2p[k].stream = hk_gpu_exec_stream(t->comm->gpu);
 	}
-	if (err)
+	launch(b);
+	for (unsigned i = 0; i < b->ntracks; i++)
+		note(b, hk_gpu_exec_wait(b->tracks[i].comm->gpu));
+}
+
+static int run(struct hk_batch *b)
+{
+	static const struct hk_drive_ops ops = {poll_batch, batch_expired};
+
+	if (b->ntracks && b->tracks[0].comm->gpu) {
+		launch_and_wait(b);
+	} else {
+		b->drive = (struct hk_drive){&ops, &b->watch};
+		set_watch(b);
+		hk_drive_run(&b->drive, &b->stats);
+	}
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		/* One that failed may not have had its turn. */
+		hk_comm_await_ticket(b->tracks[i].comm, b->tracks[i].ticket);
+		atomic_store_explicit(&b->tracks[i].comm->finished, b->tracks[i].ticket + 1,
+				      memory_order_release);
+	}
+	if (b->err)
 		hk_set_last_error(b->error);
+	return b->err;
+}
+
+int hk_batch_run(struct hk_batch *b)
+{
+	int err = run(b);
+
 	release(b);
 	return err;
 }

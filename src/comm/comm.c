@@ -465,6 +465,8 @@ void hk_comm_destroy(struct hk_comm *c)
 		return;
 	hk_fabric_close(c);
 	hk_gpu_exec_settle(c->gpu);
+	if (c->gpu && atomic_load(&c->failed))
+		sever(c);
 	hk_log(HK_LOG_INFO,
 	       "rank %d ends after %u calls: %llu messages and %llu bytes sent, %llu yields and "
 	       "%llu "

@@ -106,14 +106,10 @@ int hk_group_add(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
 		 hocketStream_t stream)
 {
 	struct group *g = this_group();
-	bool ours = stream && hk_stream_is_ours(stream);
-	int err = g && (!stream || c->gpu) ? 0 : -ENOMEM;
+	bool cuda = c->gpu && !hk_stream_is_ours(stream);
+	int err = g && (!stream || cuda) ? 0 : -ENOMEM;
 
-	if (!err && c->gpu && ours)
-		err = hk_fail_quiet(EINVAL, "in a group, calls of a communicator with a GPU take "
-					    "CUDA streams, not host streams");
-
-	if (g && stream && !c->gpu)
+	if (g && stream && !cuda)
 		err = hk_stream_check(stream);
 	if (!err && g->n == g->max) {
 		unsigned more = g->max ? 2 * g->max : 16;
@@ -192,6 +188,12 @@ static int finish_makings(struct group *g)
 	return err ? err : going_on ? -EINPROGRESS : 0;
 }
 
+/* It goes to a CUDA stream, and not to a host stream. */
+static bool is_launch(const struct item *item)
+{
+	return item->comm->gpu && !hk_stream_is_ours(item->stream);
+}
+
 static void join(struct group *g, unsigned a, unsigned b)
 {
 	unsigned from = g->items[a].batch, to = g->items[b].batch;
@@ -213,17 +215,24 @@ static int sort(struct group *g)
 
 		/* As most are: what goes for the one before goes for it. */
 		if (last && last->comm == g->items[i].comm &&
-		    (last->stream == g->items[i].stream || last->comm->gpu)) {
+		    (last->stream == g->items[i].stream ||
+		     (is_launch(last) && is_launch(&g->items[i])))) {
 			g->items[i].batch = last->batch;
 			continue;
 		}
 		for (unsigned j = 0; j < i; j++) {
 			const struct item *a = &g->items[i], *b = &g->items[j];
 
-			if (a->comm->gpu || b->comm->gpu) {
-				/* CUDA's streams order themselves. */
-				if (a->comm == b->comm && a->batch != b->batch)
+			/* CUDA's streams order themselves; and all that has GPUs is queued before
+			 * any of it is waited for. */
+			if (is_launch(a) || is_launch(b)) {
+				if (is_launch(a) && is_launch(b) && a->batch != b->batch)
 					join(g, i, j);
+				if (is_launch(a) != is_launch(b) && a->comm == b->comm)
+					return hk_fail_quiet(
+						HK_EUSAGE,
+						"a group has calls of one communicator on host "
+						"streams and on CUDA streams; use one kind");
 				continue;
 			}
 			if (a->comm == b->comm && !a->stream != !b->stream)
@@ -287,7 +296,7 @@ static int run(struct group *g)
 		if (batches[i])
 			err = hk_batch_check(batches[i]);
 		/* It was one at the call. */
-		if (!err && g->items[i].stream && !g->items[i].comm->gpu)
+		if (!err && g->items[i].stream && !is_launch(&g->items[i]))
 			err = hk_stream_check(g->items[i].stream);
 	}
 	for (unsigned i = 0; i < g->n && batches; i++) {
@@ -299,7 +308,7 @@ static int run(struct group *g)
 			hk_batch_free(batches[i]);
 			continue;
 		}
-		if (g->items[i].comm->gpu) {
+		if (is_launch(&g->items[i])) {
 			int one = hk_batch_launch(batches[i]);
 
 			launched = launched ? launched : one;

@@ -16,10 +16,26 @@ hocketResult_t hocketMemAlloc(void **ptr, size_t size)
 	return hk_result(hk_arena_alloc(size, ptr));
 }
 
+hocketResult_t hocketDeviceMemAlloc(void **ptr, size_t size, int device)
+{
+	if (!ptr)
+		return hk_result(hk_fail_quiet(EINVAL, "hocketDeviceMemAlloc: ptr is NULL"));
+	if (device == HOCKET_DEVICE_CURRENT)
+		device = hk_gpu_exec_current();
+	if (device == HOCKET_DEVICE_NONE)
+		return hocketMemAlloc(ptr, size);
+	return hk_result(hk_gpu_exec_mem_alloc(device, size, ptr));
+}
+
 hocketResult_t hocketMemFree(void *ptr)
 {
+	int err;
+
 	if (!ptr || hk_arena_free(ptr) == 0)
 		return hocketSuccess;
+	err = hk_gpu_exec_mem_free(ptr);
+	if (err != -ENOENT)
+		return hk_result(err);
 	return hk_result(hk_fail_quiet(
 		EINVAL, "hocketMemFree: %p did not come from hocketMemAlloc, or was freed already",
 		ptr));

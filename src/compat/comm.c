@@ -7,23 +7,22 @@
 
 /* The oldest struct ends with `blocking`. Of what came later nothing has a counterpart: the number
  * of channels is chosen by measurement, and nothing is shared by splits. */
-ncclResult_t hk_compat_config(const ncclConfig_t *user, hocketConfig_t *config,
-			      hocketConfig_t **use)
+ncclResult_t hk_compat_config(const ncclConfig_t *user, ncclComm_t parent, hocketConfig_t *config)
 {
 	ncclResult_t result;
 
-	*use = NULL;
+	*config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
+	config->device = HOCKET_DEVICE_CURRENT;
+	if (parent && hocketCommDevice(hk_compat_comm(parent), &config->device) != hocketSuccess)
+		config->device = HOCKET_DEVICE_CURRENT; /* what it is used for will say why */
 	if (!user)
 		return ncclSuccess;
 	result = hk_compat_check_struct("config", user->size,
 					offsetof(ncclConfig_t, blocking) + sizeof(user->blocking),
 					user->magic, NCCL_API_MAGIC);
-	if (result)
-		return result;
-	*config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
-	config->blocking = user->blocking;
-	*use = config;
-	return ncclSuccess;
+	if (!result)
+		config->blocking = user->blocking;
+	return result;
 }
 
 /* --- made --- */
@@ -37,13 +36,13 @@ HK_COMPAT_ALIAS(ncclGetUniqueId);
 static ncclResult_t init(ncclComm_t *comm, int nranks, int rank, int nids, ncclUniqueId *ids,
 			 const ncclConfig_t *user)
 {
-	hocketConfig_t config, *use;
-	ncclResult_t result = hk_compat_config(user, &config, &use);
+	hocketConfig_t config;
+	ncclResult_t result = hk_compat_config(user, NULL, &config);
 
 	if (result)
 		return result;
 	return hk_compat_result(hocketCommInitRankScalable(
-		hk_compat_place(comm), nranks, rank, nids, (hocketUniqueId *)(void *)ids, use));
+		hk_compat_place(comm), nranks, rank, nids, (hocketUniqueId *)(void *)ids, &config));
 }
 
 ncclResult_t ncclCommInitRank(ncclComm_t *comm, int nranks, ncclUniqueId commId, int rank)
@@ -75,13 +74,13 @@ HK_COMPAT_ALIAS(ncclCommInitAll);
 ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t *newcomm,
 			   ncclConfig_t *user)
 {
-	hocketConfig_t config, *use;
-	ncclResult_t result = hk_compat_config(user, &config, &use);
+	hocketConfig_t config;
+	ncclResult_t result = hk_compat_config(user, comm, &config);
 
 	if (result)
 		return result;
-	return hk_compat_result(
-		hocketCommSplit(hk_compat_comm(comm), color, key, hk_compat_place(newcomm), use));
+	return hk_compat_result(hocketCommSplit(hk_compat_comm(comm), color, key,
+						hk_compat_place(newcomm), user ? &config : NULL));
 }
 HK_COMPAT_ALIAS(ncclCommSplit);
 
@@ -161,6 +160,7 @@ HK_COMPAT_ALIAS(ncclCommCuDevice);
 ncclResult_t ncclCommMemStats(ncclComm_t comm, ncclCommMemStat_t stat, uint64_t *value)
 {
 	int device;
+	size_t bytes = 0;
 	hocketResult_t result = hocketCommDevice(hk_compat_comm(comm), &device);
 
 	if (result != hocketSuccess)
@@ -168,11 +168,11 @@ ncclResult_t ncclCommMemStats(ncclComm_t comm, ncclCommMemStat_t stat, uint64_t 
 	if (!value || (unsigned int)stat > ncclStatGpuMemTotal)
 		return hk_compat_refuse(ncclInvalidArgument, "ncclCommMemStats: %s",
 					value ? "there is no such statistic" : "value is NULL");
-	if (device >= 0)
-		return hk_compat_unsupported(__func__, "the GPU memory of a communicator is not "
-						       "counted");
-	*value = 0;
-	return ncclSuccess;
+	/* None of it can be given up for a while. */
+	if (device >= 0 && (stat == ncclStatGpuMemPersist || stat == ncclStatGpuMemTotal))
+		result = hocketCommDeviceMemory(hk_compat_comm(comm), &bytes);
+	*value = bytes;
+	return hk_compat_result(result);
 }
 HK_COMPAT_ALIAS(ncclCommMemStats);
 

@@ -89,8 +89,8 @@ bool hk_compat_in_group(void);
  */
 ncclResult_t hk_compat_check_struct(const char *name, size_t size, size_t least, unsigned int magic,
 				    unsigned int expected);
-/* *use becomes NULL if user is, else config, filled from it. */
-ncclResult_t hk_compat_config(const ncclConfig_t *user, hocketConfig_t *config,
-			      hocketConfig_t **use);
+/* Fills config, from user if that is not NULL. The GPU is that of `parent`, or if that is NULL the
+ * calling thread's, as NCCL has it. */
+ncclResult_t hk_compat_config(const ncclConfig_t *user, ncclComm_t parent, hocketConfig_t *config);
 
 #endif

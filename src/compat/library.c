@@ -157,7 +157,7 @@ HK_COMPAT_ALIAS(ncclSetEncryption);
 
 ncclResult_t ncclMemAlloc(void **ptr, size_t size)
 {
-	return hk_compat_result(hocketMemAlloc(ptr, size));
+	return hk_compat_result(hocketDeviceMemAlloc(ptr, size, HOCKET_DEVICE_CURRENT));
 }
 HK_COMPAT_ALIAS(ncclMemAlloc);
 

@@ -95,7 +95,7 @@ static ncclResult_t shrink(const struct place *place, const bool *out, ncclComm_
 ncclResult_t ncclCommShrink(ncclComm_t comm, int *excludeRanksList, int excludeRanksCount,
 			    ncclComm_t *newcomm, ncclConfig_t *user, int shrinkFlags)
 {
-	hocketConfig_t config, *use;
+	hocketConfig_t config;
 	struct place place;
 	ncclResult_t result;
 	bool *out;
@@ -117,7 +117,7 @@ ncclResult_t ncclCommShrink(ncclComm_t comm, int *excludeRanksList, int excludeR
 					: newcomm   ? "excludeRanksList is NULL, or its count is "
 						      "negative"
 						    : "newcomm is NULL");
-	result = hk_compat_config(user, &config, &use);
+	result = hk_compat_config(user, comm, &config);
 	if (!result)
 		result = find_place(comm, &place);
 	if (result)
@@ -127,7 +127,7 @@ ncclResult_t ncclCommShrink(ncclComm_t comm, int *excludeRanksList, int excludeR
 		return hk_compat_refuse(ncclSystemError, "ncclCommShrink: out of memory");
 	result = mark(&place, excludeRanksList, excludeRanksCount, out);
 	if (!result)
-		result = shrink(&place, out, newcomm, use);
+		result = shrink(&place, out, newcomm, &config);
 	free(out);
 	return result;
 }
@@ -200,7 +200,7 @@ static ncclResult_t grow_old(ncclComm_t comm, int nranks, const ncclUniqueId *gi
 ncclResult_t ncclCommGrow(ncclComm_t comm, int nRanks, const ncclUniqueId *uniqueId, int rank,
 			  ncclComm_t *newcomm, ncclConfig_t *user)
 {
-	hocketConfig_t config, *use;
+	hocketConfig_t config;
 	hocketUniqueId id;
 	ncclResult_t result;
 
@@ -208,7 +208,7 @@ ncclResult_t ncclCommGrow(ncclComm_t comm, int nRanks, const ncclUniqueId *uniqu
 		return hk_compat_refuse(ncclInvalidArgument, "ncclCommGrow: %s",
 					newcomm ? "a rank that joins needs the unique id"
 						: "newcomm is NULL");
-	result = hk_compat_config(user, &config, &use);
+	result = hk_compat_config(user, comm, &config);
 	if (!result && comm)
 		result = grow_old(comm, nRanks, uniqueId, &rank, &id);
 	else if (!result)
@@ -216,7 +216,7 @@ ncclResult_t ncclCommGrow(ncclComm_t comm, int nRanks, const ncclUniqueId *uniqu
 	if (result)
 		return result;
 	return hk_compat_result(
-		hocketCommInitRankConfig(hk_compat_place(newcomm), nRanks, id, rank, use));
+		hocketCommInitRankConfig(hk_compat_place(newcomm), nRanks, id, rank, &config));
 }
 HK_COMPAT_ALIAS(ncclCommGrow);
 

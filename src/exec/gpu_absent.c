@@ -14,7 +14,17 @@ int hk_gpu_exec_open(int device, struct hk_gpu_exec **x)
 
 int hk_gpu_exec_current(void)
 {
-	return 0;
+	return -1;
+}
+
+int hk_gpu_exec_mem_alloc(int device, size_t bytes, void **at)
+{
+	return hk_fail(ENOTSUP, "this build of Hocket has no GPU part: there is no memory of GPUs");
+}
+
+int hk_gpu_exec_mem_free(void *at)
+{
+	return -ENOENT;
 }
 
 void hk_gpu_exec_hold(struct hk_gpu_exec *x)

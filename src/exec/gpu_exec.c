@@ -61,7 +61,22 @@ int hk_gpu_exec_current(void)
 {
 	int device = hk_gpu_current();
 
-	return device < 0 ? 0 : device;
+	return device >= 0 ? device : hk_gpu_count() ? 0 : -1;
+}
+
+int hk_gpu_exec_mem_alloc(int device, size_t bytes, void **at)
+{
+	uint64_t address = 0;
+	int err = hk_gpu_mem_alloc(device, bytes, &address);
+
+	if (!err)
+		*at = (void *)(uintptr_t)address;
+	return err;
+}
+
+int hk_gpu_exec_mem_free(void *at)
+{
+	return hk_gpu_mem_free((uintptr_t)at);
 }
 
 void hk_gpu_exec_hold(struct hk_gpu_exec *x)
@@ -420,19 +435,6 @@ int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const v
 
 /* --- the end --- */
 
-/* Freeing may wait for all kernels of the GPU, of which some may wait for what this thread does
- * next.
- */
-void hk_gpu_retire(struct hk_gpu_exec *x, uint64_t at)
-{
-	struct retired *r = at ? malloc(sizeof(*r)) : NULL;
-
-	if (!r)
-		return;
-	*r = (struct retired){x->retired, at};
-	x->retired = r;
-}
-
 /* Whether peers have read everything that kernels sent them. */
 static bool all_read(struct hk_gpu_exec *x)
 {
@@ -486,12 +488,6 @@ void hk_gpu_exec_close(struct hk_gpu_exec *x)
 	}
 	if (!x->gpu)
 		return;
-	for (struct retired *r = x->retired, *next; r; r = next) {
-		next = r->next;
-		hk_gpu_free(x->gpu, r->at);
-		free(r);
-	}
-	x->retired = NULL;
 	hk_gpu_free(x->gpu, x->sends);
 	hk_gpu_free(x->gpu, x->recvs);
 	hk_gpu_free(x->gpu, x->nothing);

@@ -28,7 +28,7 @@ struct hk_gpu_guard {
 
 /* device: its number, or -2 for that of this thread's context, or the first. */
 int hk_gpu_exec_open(int device, struct hk_gpu_exec **x);
-/* What -2 means in this thread. */
+/* What -2 means in this thread; -1 where there is no GPU. */
 int hk_gpu_exec_current(void);
 struct hk_gpu *hk_gpu_exec_gpu(const struct hk_gpu_exec *x);
 int hk_gpu_exec_device(const struct hk_gpu_exec *x);
@@ -37,6 +37,10 @@ uint64_t hk_gpu_exec_id(const struct hk_gpu_exec *x);
 /* When all is agreed: `sharers` ranks run on the GPU. guard must outlive x. */
 int hk_gpu_exec_start(struct hk_gpu_exec *x, int rank, int nranks, uint32_t channels,
 		      unsigned sharers, int64_t timeout_ns, struct hk_gpu_guard *guard);
+
+/* Memory of a GPU, and its end: -ENOENT if it did not come from there. */
+int hk_gpu_exec_mem_alloc(int device, size_t bytes, void **at);
+int hk_gpu_exec_mem_free(void *at);
 
 /* Between these two this thread may make connections and plans: the executor's own thread, which
  * moves messages over the same endpoints, keeps away. They nest. */

@@ -50,12 +50,6 @@ struct copy_back {
 	size_t bytes;
 };
 
-/* Memory on the GPU that is not used any more, and waits to be freed. */
-struct retired {
-	struct retired *next;
-	uint64_t at;
-};
-
 struct hk_gpu_exec {
 	struct hk_gpu *gpu;
 	const struct hk_cuda *cuda;
@@ -73,13 +67,12 @@ struct hk_gpu_exec {
 	CUstream last_stream;
 	CUstream waited; /* of the last call: its end is that of all that were staged */
 	bool launched, captured;
-	uint64_t calls;
+	_Atomic uint64_t calls; /* launched */
 	struct table *tables;
 	struct stage *stages;
 	struct copy_back *copies;
 	unsigned ncopies, max_copies;
 	bool staged; /* some call since the last finish was */
-	struct retired *retired;
 
 	/* the thread: moves messages, and watches */
 	struct hk_gpu_guard *guard;
@@ -90,9 +83,6 @@ struct hk_gpu_exec {
 	_Atomic unsigned wanted; /* threads that wait for it */
 	struct proxy *proxies;
 };
-
-/* Frees memory of the GPU when the executor ends. */
-void hk_gpu_retire(struct hk_gpu_exec *x, uint64_t at);
 
 /* What a program is on the GPU; a plan's `device`. */
 struct gpu_plan {

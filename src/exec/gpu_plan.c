@@ -87,7 +87,7 @@ static void plan_free(struct hk_device_plan *base)
 {
 	struct gpu_plan *gp = (struct gpu_plan *)base;
 
-	hk_gpu_retire(gp->x, gp->memory);
+	hk_gpu_free(gp->x->gpu, gp->memory);
 	free(gp);
 }
 

@@ -168,19 +168,21 @@ static int try_in(struct proxy *p)
 }
 
 /* A peer may leave as soon as it has sent what we want of it: that its connection has failed
- * matters only if the kernel waits for another message. */
-static int move_in(struct proxy *p)
+ * matters only if the kernel waits for another message. busy: kernels may be running, and soon want
+ * some. */
+static int move_in(struct proxy *p, bool busy)
 {
+	bool wanted = __atomic_load_n(p->wants, __ATOMIC_RELAXED) > p->moved;
 	int r;
 
-	if (!p->err) {
+	if (!p->err && (busy || wanted)) {
 		r = try_in(p);
 		if (r >= 0)
 			return r;
 		p->err = r;
 		p->error = strdup(hk_last_error());
 	}
-	if (__atomic_load_n(p->wants, __ATOMIC_RELAXED) <= p->moved)
+	if (!p->err || !wanted)
 		return 0;
 	hk_set_last_error(p->error ? p->error : "a connection failed");
 	return p->err;
@@ -202,11 +204,12 @@ static int flush(struct proxy *p)
 /* Everything once; whether anything moved, or a failure. */
 static int move_all(struct hk_gpu_exec *x)
 {
+	bool busy = x->calls != __atomic_load_n(&x->control->calls, __ATOMIC_ACQUIRE);
 	int moved = 0;
 
 	pthread_mutex_lock(&x->lock);
 	for (struct proxy *p = x->proxies; p; p = p->next) {
-		int r = p->send ? move_out(p) : move_in(p);
+		int r = p->send ? move_out(p) : move_in(p, busy);
 
 		if (!r && p->send)
 			r = flush(p);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* GPUs: see gpu.h. The kernels' module is loaded once per context, and shared. */
+/* GPUs: see gpu.h. The kernels' module is loaded once per context, and shared;
+ * so is the pool of memory (pool.h). */
 #include "gpu.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include "driver.h"
 #include "error.h"
 #include "image.h"
+#include "pool.h"
 #include "records.h"
 
 #define MAX_MODULES 64
@@ -20,6 +22,7 @@ struct module {
 	CUmodule module;
 	CUfunction kernels[HK_GPU_NKERNELS];
 	unsigned users;
+	struct hk_gpu_pool pool;
 };
 
 struct hk_gpu {
@@ -30,7 +33,8 @@ struct hk_gpu {
 	int multiprocessors;
 	char bus[32], name[160];
 	struct module *module;
-	CUstream stream;
+	CUstream stream; /* for copies that we wait for */
+	CUstream calls;	 /* for kernels */
 };
 
 static struct module modules[MAX_MODULES];
@@ -81,7 +85,7 @@ uint64_t hk_gpu_id(const struct hk_gpu *gpu)
 
 struct CUstream_st *hk_gpu_stream(const struct hk_gpu *gpu)
 {
-	return gpu->stream;
+	return gpu->calls;
 }
 
 int hk_gpu_multiprocessors(const struct hk_gpu *gpu)
@@ -174,6 +178,7 @@ static void drop_module(struct hk_gpu *gpu)
 {
 	pthread_mutex_lock(&modules_lock);
 	if (gpu->module && --gpu->module->users == 0) {
+		hk_gpu_pool_empty(&gpu->module->pool, gpu->cuda);
 		gpu->cuda->cuModuleUnload(gpu->module->module);
 		*gpu->module = (struct module){0};
 	}
@@ -244,6 +249,10 @@ int hk_gpu_open(int device, struct hk_gpu **out)
 			err = hk_cuda_check(
 				gpu->cuda->cuStreamCreate(&gpu->stream, CU_STREAM_NON_BLOCKING),
 				"making a CUDA stream");
+		if (!err)
+			err = hk_cuda_check(
+				gpu->cuda->cuStreamCreate(&gpu->calls, CU_STREAM_NON_BLOCKING),
+				"making a CUDA stream");
 		hk_gpu_leave(gpu);
 	}
 	if (err)
@@ -258,6 +267,8 @@ void hk_gpu_close(struct hk_gpu *gpu)
 	if (!gpu)
 		return;
 	if (gpu->context && !hk_gpu_enter(gpu)) {
+		if (gpu->calls)
+			gpu->cuda->cuStreamDestroy(gpu->calls);
 		if (gpu->stream)
 			gpu->cuda->cuStreamDestroy(gpu->stream);
 		drop_module(gpu);
@@ -284,14 +295,15 @@ int hk_gpu_alloc(struct hk_gpu *gpu, size_t bytes, uint64_t *out)
 
 	if (err)
 		return err;
-	if (gpu->cuda->cuMemAlloc(&at, bytes ? bytes : 1)) {
+	err = hk_gpu_pool_take(&gpu->module->pool, gpu->cuda, false, bytes, &at);
+	if (err) {
 		err = hk_fail(ENOMEM, "%s has no %zu bytes of memory left", gpu->name, bytes);
 	} else {
 		err = await_own_stream(
 			gpu, gpu->cuda->cuMemsetD8Async(at, 0, bytes ? bytes : 1, gpu->stream),
 			"clearing a GPU's memory");
 		if (err)
-			gpu->cuda->cuMemFree(at);
+			hk_gpu_pool_give(&gpu->module->pool, at, true);
 	}
 	hk_gpu_leave(gpu);
 	if (!err)
@@ -301,37 +313,36 @@ int hk_gpu_alloc(struct hk_gpu *gpu, size_t bytes, uint64_t *out)
 
 void hk_gpu_free(struct hk_gpu *gpu, uint64_t at)
 {
-	if (!at || hk_gpu_enter(gpu))
-		return;
-	gpu->cuda->cuMemFree(at);
-	hk_gpu_leave(gpu);
+	if (at)
+		hk_gpu_pool_give(&gpu->module->pool, at, true);
+}
+
+void hk_gpu_abandon(struct hk_gpu *gpu, uint64_t at)
+{
+	if (at)
+		hk_gpu_pool_give(&gpu->module->pool, at, false);
 }
 
 int hk_gpu_alloc_host(struct hk_gpu *gpu, size_t bytes, void **out)
 {
-	void *at = NULL;
+	CUdeviceptr at = 0;
 	int err = hk_gpu_enter(gpu);
 
 	if (err)
 		return err;
-	err = hk_cuda_check(
-		gpu->cuda->cuMemHostAlloc(&at, bytes,
-					  CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
-		"allocating pinned host memory");
+	err = hk_gpu_pool_take(&gpu->module->pool, gpu->cuda, true, bytes, &at);
 	hk_gpu_leave(gpu);
 	if (err)
 		return err;
-	memset(at, 0, bytes);
-	*out = at;
+	memset((void *)(uintptr_t)at, 0, bytes);
+	*out = (void *)(uintptr_t)at;
 	return 0;
 }
 
 void hk_gpu_free_host(struct hk_gpu *gpu, void *at)
 {
-	if (!at || hk_gpu_enter(gpu))
-		return;
-	gpu->cuda->cuMemFreeHost(at);
-	hk_gpu_leave(gpu);
+	if (at)
+		hk_gpu_pool_give(&gpu->module->pool, (uintptr_t)at, true);
 }
 
 static int copy(struct hk_gpu *gpu, uint64_t to, uint64_t from, size_t bytes)
@@ -433,10 +444,8 @@ int hk_gpu_import(struct hk_gpu *gpu, const uint8_t handle[HK_GPU_HANDLE_BYTES],
 
 void hk_gpu_unimport(struct hk_gpu *gpu, uint64_t at)
 {
-	if (!at || hk_gpu_enter(gpu))
-		return;
-	gpu->cuda->cuIpcCloseMemHandle(at);
-	hk_gpu_leave(gpu);
+	if (at)
+		hk_gpu_pool_close(&gpu->module->pool, at);
 }
 
 int hk_gpu_reach(struct hk_gpu *gpu, int device)

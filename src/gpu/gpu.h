@@ -40,21 +40,30 @@ uint64_t hk_gpu_id(const struct hk_gpu *gpu);
 int hk_gpu_multiprocessors(const struct hk_gpu *gpu);
 const struct hk_cuda *hk_gpu_driver(const struct hk_gpu *gpu);
 
-/* The stream of our own; it does not wait for the default one, nor that for it. */
+/* A stream of our own for kernels; it does not wait for the default one, nor that for it. Nothing
+ * below uses it. */
 struct CUstream_st *hk_gpu_stream(const struct hk_gpu *gpu);
 
 /* The context becomes this thread's, and after leave it has the one from before. */
 int hk_gpu_enter(const struct hk_gpu *gpu);
 void hk_gpu_leave(const struct hk_gpu *gpu);
 
-/* Memory of zeros; on the device, or of the host and at the same address for both. */
+/* Memory of zeros; on the device, or of the host and at the same address for both. Freeing never
+ * waits for kernels: memory goes back to the driver when nothing in this process uses the context
+ * any more, and until then is used again (pool.h). */
 int hk_gpu_alloc(struct hk_gpu *gpu, size_t bytes, uint64_t *at);
 void hk_gpu_free(struct hk_gpu *gpu, uint64_t at);
+/* Frees what somebody may still write to: it is not used again. */
+void hk_gpu_abandon(struct hk_gpu *gpu, uint64_t at);
 int hk_gpu_alloc_host(struct hk_gpu *gpu, size_t bytes, void **at);
 void hk_gpu_free_host(struct hk_gpu *gpu, void *at);
 /* Copies between host and device, and waits for that alone. */
 int hk_gpu_write(struct hk_gpu *gpu, uint64_t to, const void *from, size_t bytes);
 int hk_gpu_read(struct hk_gpu *gpu, void *to, uint64_t from, size_t bytes);
+
+/* Memory for the application: outlives any struct hk_gpu. free: -ENOENT if it is none of it. */
+int hk_gpu_mem_alloc(int device, size_t bytes, uint64_t *at);
+int hk_gpu_mem_free(uint64_t at);
 
 /* Where an address is. */
 enum hk_gpu_place {

@@ -59,6 +59,7 @@ struct ipc_endpoint {
 	struct ipc_peer *peers;
 	struct ipc_send *sends;
 	struct ipc_recv *recvs;
+	bool severed; /* after a failure: peers' kernels may still write to the segment */
 };
 
 struct ipc_send {
@@ -367,6 +368,12 @@ static int ipc_ring_recv(struct hk_recv *r, struct hkd_recv *record)
 	return 0;
 }
 
+/* The kernels of this rank are stopped by its executor, those of peers by theirs. */
+static void ipc_sever(struct hk_endpoint *ep)
+{
+	of(ep)->severed = true;
+}
+
 static size_t ipc_memory(struct hk_endpoint *ep)
 {
 	return sizeof(struct ipc_endpoint) + (size_t)ep->nranks * sizeof(struct ipc_peer);
@@ -394,7 +401,10 @@ static void ipc_close(struct hk_endpoint *ep)
 	for (int i = 0; i < ep->nranks; i++)
 		if (e->peers[i].opened)
 			hk_gpu_unimport(e->env.gpu, e->peers[i].segment);
-	hk_gpu_free(e->env.gpu, e->segment);
+	if (e->severed)
+		hk_gpu_abandon(e->env.gpu, e->segment);
+	else
+		hk_gpu_free(e->env.gpu, e->segment);
 	free(e->peers);
 	free(e);
 }
@@ -409,7 +419,7 @@ const struct hk_transport hk_transport_cuda_ipc = {
 	.detach = hk_detach_none,
 	.arm = hk_arm_none,
 	.wait = hk_wait_nap,
-	.sever = hk_sever_none,
+	.sever = ipc_sever,
 	.ring_send = ipc_ring_send,
 	.ring_recv = ipc_ring_recv,
 	.memory = ipc_memory,
