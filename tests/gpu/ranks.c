@@ -91,8 +91,9 @@ static void *be_rank(void *arg)
 	OK(hocketCommInitRankConfig(&r->comm, r->n, r->id, r->rank, &r->config));
 	r->body(r);
 	if (r->comm) {
-		/* What is freed after it may wait for other ranks' kernels. */
+		/* What is freed after it waits for the GPU's kernels, other ranks' too. */
 		OK(hocketBarrier(r->comm, NULL));
+		OK(r->second ? hocketCommDestroy(r->second) : hocketSuccess);
 		OK(hocketCommDestroy(r->comm));
 	}
 	rank_close(r);

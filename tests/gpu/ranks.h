@@ -25,7 +25,7 @@ struct rank {
 	int rank, n, device; /* HOCKET_DEVICE_NONE: of the host */
 	hocketUniqueId id;
 	hocketConfig_t config;
-	hocketComm_t comm;
+	hocketComm_t comm, second; /* the second: NULL, or made by the body */
 	CUstream streams[2];
 	struct region in, out;
 	uint8_t *scratch; /* of the host, REGION bytes and margins */
