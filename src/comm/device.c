@@ -115,7 +115,8 @@ int hk_comm_launch_plan(struct hk_comm *c, struct hk_plan *plan, const struct hk
 {
 	int err = hk_gpu_exec_call(c->gpu, plan, call, scalar_at, stream);
 
-	return err ? hk_comm_fail(c, err) : 0;
+	/* What can't be captured was refused before anything of it was done. */
+	return err && err != -EINVAL ? hk_comm_fail(c, err) : err;
 }
 
 int hk_comm_launch(struct hk_comm *c, struct hk_request *req)

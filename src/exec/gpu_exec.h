@@ -45,7 +45,8 @@ void hk_gpu_exec_let_go(struct hk_gpu_exec *x);
 
 /* Queues the call on a CUDA stream (NULL: the default one). scalar_at: where the GPU reads the
  * scalar when the call starts, or NULL for that of the call. Calls must come from one thread at a
- * time; they run one after the other, whatever their streams are. */
+ * time; they run one after the other, whatever their streams are. -EINVAL: the stream is being
+ * captured and the call can't be; nothing was queued. */
 int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
 		     const void *scalar_at, void *stream);
 /* After the calls that belong together: those with buffers in ordinary host memory, and barriers
