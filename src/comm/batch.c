@@ -231,6 +231,22 @@ static void collect_endpoints(struct hk_batch *b)
 	}
 }
 
+/* One call for all messages, on the first one's stream, between what is before and behind them on
+ * the others'. */
+static int launch_p2p(struct track *t, const struct hk_call *call)
+{
+	hocketStream_t one = t->p2p[0].stream;
+	int err = 0;
+
+	for (unsigned i = 1; !err && i < t->np2p; i++)
+		err = hk_comm_order_streams(t->comm, t->p2p[i].stream, one);
+	if (!err)
+		err = hk_comm_launch_plan(t->comm, t->p2p_plan, call, NULL, one);
+	for (unsigned i = 1; !err && i < t->np2p; i++)
+		err = hk_comm_order_streams(t->comm, one, t->p2p[i].stream);
+	return err;
+}
+
 static int start_p2p(struct track *t)
 {
 	unsigned sends = 0;
@@ -249,7 +265,7 @@ static int start_p2p(struct track *t)
 				.op = HK_SUM,
 				.mark = hk_p2p_mark()};
 	if (t->comm->gpu)
-		return hk_comm_launch_plan(t->comm, t->p2p_plan, &call, NULL, t->p2p[0].stream);
+		return launch_p2p(t, &call);
 	hk_plan_begin(t->p2p_plan, &call);
 	return 0;
 }
@@ -452,26 +468,28 @@ static int launch_track(struct track *t)
 	return err;
 }
 
-/* All communicators' calls are queued, also if one of them fails. */
-int hk_batch_launch(struct hk_batch *b)
+static void note(struct hk_batch *b, int err)
 {
-	int err = 0;
+	if (!err || b->err)
+		return;
+	b->err = err;
+	strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
+}
 
-	for (unsigned i = 0; i < b->ntracks; i++) {
-		int one = launch_track(&b->tracks[i]);
+/* All communicators' calls are queued, also if one of them fails. */
+void hk_batch_launch(struct hk_batch *b)
+{
+	for (unsigned i = 0; i < b->ntracks; i++)
+		note(b, launch_track(&b->tracks[i]));
+}
 
-		if (one && !err) {
-			err = one;
-			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
-		}
-	}
-	for (unsigned i = 0; i < b->ntracks && !err; i++) {
-		struct track *t = &b->tracks[i];
+int hk_batch_finish(struct hk_batch *b)
+{
+	int err;
 
-		err = hk_comm_finish(t->comm);
-		if (err)
-			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
-	}
+	for (unsigned i = 0; i < b->ntracks && !b->err; i++)
+		note(b, hk_comm_finish(b->tracks[i].comm));
+	err = b->err;
 	if (err)
 		hk_set_last_error(b->error);
 	release(b);

@@ -119,6 +119,13 @@ int hk_comm_launch_plan(struct hk_comm *c, struct hk_plan *plan, const struct hk
 	return err && err != -EINVAL ? hk_comm_fail(c, err) : err;
 }
 
+int hk_comm_order_streams(struct hk_comm *c, hocketStream_t first, hocketStream_t then)
+{
+	int err = hk_gpu_exec_order(c->gpu, first, then);
+
+	return err ? hk_comm_fail(c, err) : 0;
+}
+
 int hk_comm_launch(struct hk_comm *c, struct hk_request *req)
 {
 	struct hk_plan *plan = NULL;

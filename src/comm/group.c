@@ -276,7 +276,7 @@ static int fill(struct group *g, unsigned number, struct hk_batch **batch)
 static int run(struct group *g)
 {
 	struct hk_batch **batches = calloc(g->n + 1, sizeof(struct hk_batch *)), *blocking = NULL;
-	int launched = 0;
+	bool refused;
 	hocketStream_t *streams = calloc(g->n + 1, sizeof(hocketStream_t));
 	int err = batches && streams ? sort(g) : hk_fail(ENOMEM, "no memory to run a group");
 
@@ -290,6 +290,7 @@ static int run(struct group *g)
 		if (!err && g->items[i].stream && !g->items[i].comm->gpu)
 			err = hk_stream_check(g->items[i].stream);
 	}
+	refused = err;
 	for (unsigned i = 0; i < g->n && batches; i++) {
 		unsigned n;
 
@@ -300,9 +301,7 @@ static int run(struct group *g)
 			continue;
 		}
 		if (g->items[i].comm->gpu) {
-			int one = hk_batch_launch(batches[i]);
-
-			launched = launched ? launched : one;
+			hk_batch_launch(batches[i]);
 			continue;
 		}
 		hk_batch_issue(batches[i]);
@@ -312,11 +311,16 @@ static int run(struct group *g)
 		else
 			blocking = batches[i];
 	}
-	free(batches);
-	free(streams);
 	if (blocking)
 		err = hk_batch_run(blocking);
-	return err ? err : launched;
+	for (unsigned i = 0; i < g->n && batches && !refused; i++) {
+		int one = batches[i] && g->items[i].comm->gpu ? hk_batch_finish(batches[i]) : 0;
+
+		err = err ? err : one;
+	}
+	free(batches);
+	free(streams);
+	return err;
 }
 
 hocketResult_t hocketGroupStart(void)

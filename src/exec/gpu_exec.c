@@ -368,6 +368,30 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 	return err;
 }
 
+int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then)
+{
+	CUevent passed = NULL;
+	int err;
+
+	if (first == then)
+		return 0;
+	err = hk_gpu_enter(x->gpu);
+	if (err)
+		return err;
+	err = hk_cuda_check(x->cuda->cuEventCreate(&passed, CU_EVENT_DISABLE_TIMING),
+			    "making a CUDA event");
+	if (!err)
+		err = hk_cuda_check(x->cuda->cuEventRecord(passed, first),
+				    "recording a CUDA event");
+	if (!err)
+		err = hk_cuda_check(x->cuda->cuStreamWaitEvent(then, passed, 0),
+				    "ordering two CUDA streams");
+	if (passed)
+		x->cuda->cuEventDestroy(passed); /* when it is over */
+	hk_gpu_leave(x->gpu);
+	return err;
+}
+
 /* Why the kernels were stopped; whoever stops them says so soon. */
 static int why_stopped(struct hk_gpu_exec *x)
 {

@@ -49,6 +49,8 @@ void hk_gpu_exec_let_go(struct hk_gpu_exec *x);
  * captured and the call can't be; nothing was queued. */
 int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
 		     const void *scalar_at, void *stream);
+/* What comes next on one stream waits for what is on another now. */
+int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then);
 /* After the calls that belong together: those with buffers in ordinary host memory, and barriers
  * without a stream, are waited for, and results copied back. Their failure is known then. */
 int hk_gpu_exec_finish(struct hk_gpu_exec *x);
