@@ -258,7 +258,6 @@ static void test_averages(void **state)
 /* All ranks in this thread: what each calls waits for the others' calls. */
 static void test_one_thread(void **state)
 {
-	static const struct use u = {.count = 6000, .type = hocketUint32};
 	int devices[3] = {0, 1, 0};
 	hocketComm_t comms[3];
 	struct rank ranks[3];
@@ -271,19 +270,26 @@ static void test_one_thread(void **state)
 		ranks[i] = (struct rank){.rank = i, .n = 3, .device = devices[i], .comm = comms[i]};
 		rank_open(&ranks[i]);
 	}
-	for (unsigned c = 0; c < ncollectives; c++) {
+	for (unsigned c = 0; c < 2 * ncollectives; c++) {
+		const struct collective *one = &collectives[c / 2];
+		/* Host memory, too: the copies back must not wait for calls still to come. */
+		struct use u = {.count = 6000,
+				.type = hocketUint32,
+				.in = c & 1 ? PAGEABLE : DEVICE,
+				.out = c & 1 ? PAGEABLE : DEVICE};
+
 		for (int i = 0; i < 3; i++) {
 			gpu_use(devices[i]);
-			fill_buffers(&ranks[i], &collectives[c], &u);
+			fill_buffers(&ranks[i], one, &u);
 		}
 		OK(hocketGroupStart());
 		for (int i = 0; i < 3; i++)
-			OK(queue_collective(&ranks[i], &collectives[c], &u, ranks[i].streams[0]));
+			OK(queue_collective(&ranks[i], one, &u, ranks[i].streams[0]));
 		OK(hocketGroupEnd());
 		for (int i = 0; i < 3; i++) {
 			gpu_use(devices[i]);
 			CU(cu.cuStreamSynchronize(ranks[i].streams[0]));
-			check_buffers(&ranks[i], &collectives[c], &u);
+			check_buffers(&ranks[i], one, &u);
 		}
 	}
 	for (int i = 0; i < 3; i++) {
@@ -363,6 +369,40 @@ static void test_mixed_group(void **state)
 	ranks_run(3, NULL, NULL, mixed_group);
 }
 
+/* Messages of a group on two streams: each stream's come after what is before them on it, and what
+ * is behind them on it after them. */
+static void streams_of_group(struct rank *r)
+{
+	const size_t n = 200000;
+	uint8_t *in = r->in.at[DEVICE], *out = r->out.at[DEVICE], *host = r->scratch;
+	int next = (r->rank + 1) % r->n, last = (r->rank + r->n - 1) % r->n;
+
+	for (unsigned turn = 0; turn < 6; turn++) {
+		unsigned one = turn & 1;
+
+		CU(cu.cuMemsetD8Async((uintptr_t)in, (unsigned char)(turn + 7 * (unsigned)r->rank),
+				      n, r->streams[one]));
+		CU(cu.cuMemsetD8Async((uintptr_t)out, 0xcc, 2 * n, r->streams[!one]));
+		OK(hocketGroupStart());
+		OK(hocketRecv(out, n, hocketUint8, last, r->comm,
+			      (hocketStream_t)r->streams[!one]));
+		OK(hocketSend(in, n, hocketUint8, next, r->comm, (hocketStream_t)r->streams[one]));
+		OK(hocketGroupEnd());
+		CU(cu.cuMemcpyAsync((uintptr_t)out + n, (uintptr_t)out, n, r->streams[!one]));
+		CU(cu.cuMemsetD8Async((uintptr_t)in, 0xee, n, r->streams[one]));
+		CU(cu.cuStreamSynchronize(r->streams[0]));
+		CU(cu.cuStreamSynchronize(r->streams[1]));
+		rank_get(host, out, DEVICE, 2 * n);
+		for (size_t i = 0; i < 2 * n; i++)
+			CHECK(host[i] == (uint8_t)(turn + 7 * (unsigned)last));
+	}
+}
+
+static void test_streams_of_group(void **state)
+{
+	ranks_run(2, NULL, NULL, streams_of_group);
+}
+
 /* With an argument: the cases that it matches. */
 int main(int argc, char **argv)
 {
@@ -374,7 +414,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_ranks_without), cmocka_unit_test(test_types),
 		cmocka_unit_test(test_scaled),	      cmocka_unit_test(test_averages),
 		cmocka_unit_test(test_one_thread),    cmocka_unit_test(test_two_communicators),
-		cmocka_unit_test(test_mixed_group),
+		cmocka_unit_test(test_mixed_group),   cmocka_unit_test(test_streams_of_group),
 	};
 
 	gpu_start();
