@@ -231,6 +231,22 @@ static void collect_endpoints(struct hk_batch *b)
 	}
 }
 
+/* One call for all messages, on the first one's stream, between what is before and behind them on
+ * the others'. */
+static int launch_p2p(struct track *t, const struct hk_call *call)
+{
+	hocketStream_t one = t->p2p[0].stream;
+	int err = 0;
+
+	for (unsigned i = 1; !err && i < t->np2p; i++)
+		err = hk_comm_order_streams(t->comm, t->p2p[i].stream, one);
+	if (!err)
+		err = hk_comm_launch_plan(t->comm, t->p2p_plan, call, NULL, one);
+	for (unsigned i = 1; !err && i < t->np2p; i++)
+		err = hk_comm_order_streams(t->comm, one, t->p2p[i].stream);
+	return err;
+}
+
 static int start_p2p(struct track *t)
 {
 	unsigned sends = 0;
@@ -249,7 +265,7 @@ static int start_p2p(struct track *t)
 				.op = HK_SUM,
 				.mark = hk_p2p_mark()};
 	if (t->comm->gpu)
-		return hk_comm_launch_plan(t->comm, t->p2p_plan, &call, NULL, t->p2p[0].stream);
+		return launch_p2p(t, &call);
 	hk_plan_begin(t->p2p_plan, &call);
 	return 0;
 }

@@ -303,6 +303,8 @@ int hk_comm_launch(struct hk_comm *c, struct hk_request *req);
 int hk_comm_finish(struct hk_comm *c);
 /* Runs an accepted request to its end in this thread. */
 int hk_comm_run_on_gpu(struct hk_comm *c, struct hk_request *req);
+/* What comes next on one CUDA stream waits for what is on another now. */
+int hk_comm_order_streams(struct hk_comm *c, hocketStream_t first, hocketStream_t then);
 int hk_comm_launch_plan(struct hk_comm *c, struct hk_plan *plan, const struct hk_call *call,
 			const void *scalar_at, hocketStream_t stream);
 
@@ -403,7 +405,8 @@ void hk_group_refuse(int err);
 
 /* Calls that run together: those of a group that have a communicator or a stream in common. */
 struct hk_batch;
-/* Of communicators with GPUs: queues its calls on their CUDA streams. Frees it. */
+/* Of communicators with GPUs: queues its calls on their CUDA streams, and waits for those that end
+ * before they return. Frees it. */
 int hk_batch_launch(struct hk_batch *batch);
 /* Waits for the tickets of its communicators, and runs it in this thread. Frees it. */
 int hk_batch_run(struct hk_batch *batch);

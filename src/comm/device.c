@@ -115,6 +115,14 @@ int hk_comm_launch_plan(struct hk_comm *c, struct hk_plan *plan, const struct hk
 {
 	int err = hk_gpu_exec_call(c->gpu, plan, call, scalar_at, stream);
 
+	/* What can't be captured was refused before anything of it was done. */
+	return err && err != -EINVAL ? hk_comm_fail(c, err) : err;
+}
+
+int hk_comm_order_streams(struct hk_comm *c, hocketStream_t first, hocketStream_t then)
+{
+	int err = hk_gpu_exec_order(c->gpu, first, then);
+
 	return err ? hk_comm_fail(c, err) : 0;
 }
 

@@ -62,6 +62,11 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 	return -ENOTSUP;
 }
 
+int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then)
+{
+	return -ENOTSUP;
+}
+
 int hk_gpu_exec_finish(struct hk_gpu_exec *x)
 {
 	return -ENOTSUP;

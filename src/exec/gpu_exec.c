@@ -2,8 +2,8 @@
 /*
  * Opens a GPU for a communicator, and launches its calls: see gpu_exec.h. A call is one kernel, a
  * second one if integers are averaged, and copies if a buffer is out of the GPU's reach. Calls of a
- * communicator on different streams are ordered by an event; where one is being captured for a
- * graph and the one before was not, their order is the application's.
+ * communicator on different streams are ordered by an event, and those of one capture for a graph
+ * likewise; what order graphs have among each other and with calls is the application's.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -46,6 +46,10 @@ int hk_gpu_exec_open(int device, struct hk_gpu_exec **out)
 		goto fail;
 	err = hk_cuda_check(x->cuda->cuEventCreate(&x->last, CU_EVENT_DISABLE_TIMING),
 			    "making a CUDA event");
+	if (!err)
+		err = hk_cuda_check(
+			x->cuda->cuEventCreate(&x->last_in_graph, CU_EVENT_DISABLE_TIMING),
+			"making a CUDA event");
 	hk_gpu_leave(x->gpu);
 	if (err)
 		goto fail;
@@ -265,33 +269,48 @@ static int divide(struct hk_gpu_exec *x, const struct hk_plan *plan, const struc
 	return err;
 }
 
-static bool is_capturing(const struct hk_gpu_exec *x, CUstream stream)
+/* Which capture the stream is in; 0: none. */
+static uint64_t capture_of(const struct hk_gpu_exec *x, CUstream stream)
 {
 	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+	cuuint64_t id = 0;
 
-	return !x->cuda->cuStreamIsCapturing(stream, &status) &&
-	       status == CU_STREAM_CAPTURE_STATUS_ACTIVE;
+	if (x->cuda->cuStreamGetCaptureInfo_v2(stream, &status, &id, NULL, NULL, NULL) ||
+	    status != CU_STREAM_CAPTURE_STATUS_ACTIVE)
+		return 0;
+	return id;
 }
 
-/* The call comes after the one before, whatever its stream. */
-static int order(struct hk_gpu_exec *x, CUstream stream, bool capturing)
+/* The call comes after the one before, whatever its stream: after the one before in the same
+ * capture, or after the one before that is in none. */
+static int order(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
 {
-	if (!x->launched || stream == x->last_stream || capturing != x->captured)
+	CUevent before = capture ? x->last_in_graph : x->last;
+
+	if (capture ? capture != x->last_capture || stream == x->capture_stream
+		    : !x->launched || stream == x->last_stream)
 		return 0;
-	return hk_cuda_check(x->cuda->cuStreamWaitEvent(stream, x->last, 0),
+	return hk_cuda_check(x->cuda->cuStreamWaitEvent(stream, before, 0),
 			     "ordering two CUDA streams");
 }
 
-static int mark_end(struct hk_gpu_exec *x, CUstream stream, bool capturing)
+static int mark_end(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
 {
-	int err = hk_cuda_check(x->cuda->cuEventRecord(x->last, stream), "recording a CUDA event");
+	int err =
+		hk_cuda_check(x->cuda->cuEventRecord(capture ? x->last_in_graph : x->last, stream),
+			      "recording a CUDA event");
 
 	if (err)
 		return err;
-	x->last_stream = x->waited = stream;
-	x->launched = true;
-	x->captured |= capturing;
 	x->calls++;
+	if (capture) {
+		x->last_capture = capture;
+		x->capture_stream = stream;
+		x->captured = true;
+	} else {
+		x->last_stream = x->waited = stream;
+		x->launched = true;
+	}
 	return 0;
 }
 
@@ -315,26 +334,26 @@ static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call ca
 {
 	uint32_t nin = plan->prog->nchunks[HK_IN] / plan->period, nblocks;
 	const struct hk_call users = call;
-	bool capturing;
+	uint64_t capture;
 	struct hkd_run run = {0};
 	struct gpu_plan *gp = NULL;
 	struct staging st = {0};
 	int err = hk_gpu_plan(x, plan, &gp);
 
 	stream = stream_for(x, plan, &call, stream);
-	capturing = is_capturing(x, stream);
+	capture = capture_of(x, stream);
 	if (!err)
-		err = order(x, stream, capturing);
+		err = order(x, stream, capture);
 	if (!err && plan->problem.coll == HK_BARRIER)
 		call.in = call.out = (void *)(uintptr_t)x->nothing;
 	else if (!err)
-		err = hk_gpu_stage_in(x, plan, &call, blocks, blocks + nin, capturing, &st);
+		err = hk_gpu_stage_in(x, plan, &call, blocks, blocks + nin, capture != 0, &st);
 	if (err)
 		return err;
 	hk_plan_begin(plan, &call);
 	run.prog = gp->prog;
 	fill_run(x, plan, &call, scalar_at, &run);
-	err = lay_tables(x, plan, capturing, &run);
+	err = lay_tables(x, plan, capture != 0, &run);
 	nblocks = run.prog.nlanes < x->blocks ? run.prog.nlanes : x->blocks;
 	if (!err && nblocks)
 		err = hk_gpu_launch(x->gpu, HK_GPU_RUN, nblocks, threads_for(plan), &run, stream);
@@ -342,7 +361,7 @@ static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call ca
 		err = divide(x, plan, &call, stream);
 	if (!err)
 		err = hk_gpu_stage_out(x, plan, &users, &st);
-	return err ? err : mark_end(x, stream, capturing);
+	return err ? err : mark_end(x, stream, capture);
 }
 
 int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
@@ -361,6 +380,30 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 		hk_gpu_leave(x->gpu);
 	}
 	free(blocks);
+	return err;
+}
+
+int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then)
+{
+	CUevent passed = NULL;
+	int err;
+
+	if (first == then)
+		return 0;
+	err = hk_gpu_enter(x->gpu);
+	if (err)
+		return err;
+	err = hk_cuda_check(x->cuda->cuEventCreate(&passed, CU_EVENT_DISABLE_TIMING),
+			    "making a CUDA event");
+	if (!err)
+		err = hk_cuda_check(x->cuda->cuEventRecord(passed, first),
+				    "recording a CUDA event");
+	if (!err)
+		err = hk_cuda_check(x->cuda->cuStreamWaitEvent(then, passed, 0),
+				    "ordering two CUDA streams");
+	if (passed)
+		x->cuda->cuEventDestroy(passed); /* when it is over */
+	hk_gpu_leave(x->gpu);
 	return err;
 }
 
@@ -413,6 +456,7 @@ int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const v
 			      .type = call->type,
 			      .esize = (uint32_t)hk_type_size(call->type),
 			      .scaled = call->scalar || scalar_at};
+	uint64_t capture;
 	int err;
 
 	if (call->scalar)
@@ -420,7 +464,10 @@ int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const v
 	err = hk_gpu_enter(x->gpu);
 	if (err)
 		return err;
-	err = hk_gpu_stage_plain(x, map.count * map.esize, &map.in, &map.out);
+	capture = capture_of(x, stream);
+	err = order(x, stream, capture);
+	if (!err)
+		err = hk_gpu_stage_plain(x, map.count * map.esize, capture != 0, &map.in, &map.out);
 	if (!err && map.scaled)
 		err = hk_gpu_launch(x->gpu, HK_GPU_MAP, x->blocks, MOST_THREADS, &map, stream);
 	else if (!err && map.in != map.out)
@@ -428,7 +475,7 @@ int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const v
 			x->cuda->cuMemcpyAsync(map.out, map.in, map.count * map.esize, stream),
 			"copying a buffer");
 	if (!err)
-		err = mark_end(x, stream, is_capturing(x, stream));
+		err = mark_end(x, stream, capture);
 	hk_gpu_leave(x->gpu);
 	return err;
 }
@@ -459,9 +506,9 @@ void hk_gpu_exec_settle(struct hk_gpu_exec *x)
 	struct timespec nap = {0, 100000};
 	int64_t start = hk_now_ns();
 
-	if (!x || !x->bound || !x->launched)
+	if (!x || !x->bound || !(x->launched || x->captured))
 		return;
-	if (!x->captured && !hk_gpu_enter(x->gpu)) {
+	if (x->launched && !hk_gpu_enter(x->gpu)) {
 		x->cuda->cuEventSynchronize(x->last);
 		hk_gpu_leave(x->gpu);
 	}
@@ -484,6 +531,8 @@ void hk_gpu_exec_close(struct hk_gpu_exec *x)
 	x->tables = NULL;
 	if (x->last && !hk_gpu_enter(x->gpu)) {
 		x->cuda->cuEventDestroy(x->last);
+		if (x->last_in_graph)
+			x->cuda->cuEventDestroy(x->last_in_graph);
 		hk_gpu_leave(x->gpu);
 	}
 	if (!x->gpu)

@@ -49,9 +49,12 @@ void hk_gpu_exec_let_go(struct hk_gpu_exec *x);
 
 /* Queues the call on a CUDA stream (NULL: the default one). scalar_at: where the GPU reads the
  * scalar when the call starts, or NULL for that of the call. Calls must come from one thread at a
- * time; they run one after the other, whatever their streams are. */
+ * time; they run one after the other, whatever their streams are. -EINVAL: the stream is being
+ * captured and the call can't be; nothing was queued. */
 int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
 		     const void *scalar_at, void *stream);
+/* What comes next on one stream waits for what is on another now. */
+int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then);
 /* After the calls that belong together: those with buffers in ordinary host memory, and barriers
  * without a stream, are waited for, and results copied back. Their failure is known then. */
 int hk_gpu_exec_finish(struct hk_gpu_exec *x);

@@ -63,11 +63,14 @@ struct hk_gpu_exec {
 	uint64_t nothing;      /* what barriers carry */
 	size_t memory;
 
-	CUevent last; /* the end of the last call */
+	CUevent last; /* the end of the last call, but for those in captures */
 	CUstream last_stream;
-	CUstream waited; /* of the last call: its end is that of all that were staged */
-	bool launched, captured;
-	_Atomic uint64_t calls; /* launched */
+	CUstream waited;       /* of the last call: its end is that of all that were staged */
+	CUevent last_in_graph; /* the end of the last call in a capture: of which, and its stream */
+	uint64_t last_capture;
+	CUstream capture_stream;
+	bool launched, captured; /* there was a call of either kind */
+	_Atomic uint64_t calls;	 /* launched */
 	struct table *tables;
 	struct stage *stages;
 	struct copy_back *copies;
@@ -122,7 +125,8 @@ int hk_gpu_stage_finish(struct hk_gpu_exec *x);
 bool hk_gpu_stage_needed(const struct hk_gpu_exec *x, const struct hk_plan *plan,
 			 const struct hk_call *call);
 /* The same as in and out for two buffers of `bytes`. */
-int hk_gpu_stage_plain(struct hk_gpu_exec *x, size_t bytes, uint64_t *in, uint64_t *out);
+int hk_gpu_stage_plain(struct hk_gpu_exec *x, size_t bytes, bool capturing, uint64_t *in,
+		       uint64_t *out);
 void hk_gpu_stage_free(struct hk_gpu_exec *x);
 
 /* --- gpu_proxy.c --- */

@@ -115,6 +115,14 @@ static int copy(struct hk_gpu_exec *x, uint64_t to, uint64_t from, size_t bytes,
 		     : 0;
 }
 
+/* Before anything is taken: the caller's capture and communicator stay as they are. */
+static int refuse_capture(void)
+{
+	return hk_fail_quiet(EINVAL,
+			     "a call with ordinary host memory can't be captured for a graph; "
+			     "use memory of the GPU, or pinned");
+}
+
 int hk_gpu_stage_in(struct hk_gpu_exec *x, const struct hk_plan *plan, struct hk_call *call,
 		    struct hk_block *in_blocks, struct hk_block *out_blocks, bool capturing,
 		    struct staging *st)
@@ -126,13 +134,11 @@ int hk_gpu_stage_in(struct hk_gpu_exec *x, const struct hk_plan *plan, struct hk
 
 	*st = (struct staging){.in = range_of(plan, call, HK_IN, call->in_blocks),
 			       .out = range_of(plan, call, HK_OUT, call->out_blocks)};
+	if (capturing && (unreachable(x, &st->in) || unreachable(x, &st->out)))
+		return refuse_capture();
 	err = place(x, st);
 	if (err || !(st->in.copied || st->out.copied))
 		return err;
-	if (capturing)
-		return hk_fail_quiet(EINVAL,
-				     "a call with ordinary host memory can't be captured for "
-				     "a graph; use memory of the GPU, or pinned");
 	if (!plan->varied) {
 		if (st->in.copied)
 			err = hk_gpu_write(x->gpu, st->in.at, (const void *)st->in.from,
@@ -205,12 +211,16 @@ bool hk_gpu_stage_needed(const struct hk_gpu_exec *x, const struct hk_plan *plan
 	return unreachable(x, &in) || unreachable(x, &out);
 }
 
-int hk_gpu_stage_plain(struct hk_gpu_exec *x, size_t bytes, uint64_t *in, uint64_t *out)
+int hk_gpu_stage_plain(struct hk_gpu_exec *x, size_t bytes, bool capturing, uint64_t *in,
+		       uint64_t *out)
 {
 	struct staging st = {.in = {*in, *in + bytes, 0, false},
 			     .out = {*out, *out + bytes, 0, false}};
-	int err = place(x, &st);
+	int err;
 
+	if (capturing && (unreachable(x, &st.in) || unreachable(x, &st.out)))
+		return refuse_capture();
+	err = place(x, &st);
 	if (!err && st.in.copied)
 		err = hk_gpu_write(x->gpu, st.in.at, (const void *)st.in.from, bytes);
 	if (!err && st.out.copied)

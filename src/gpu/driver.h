@@ -9,6 +9,11 @@
 
 #include <cuda.h>
 
+/* Newer headers keep the declaration of the one that drivers have had for long to themselves. */
+CUresult CUDAAPI cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatus *status,
+					   cuuint64_t *id, CUgraph *graph,
+					   const CUgraphNode **dependencies, size_t *ndependencies);
+
 /* The functions of the driver that we use: F is applied to each name. */
 #define HK_CUDA_FUNCTIONS(F)                                                                       \
 	F(cuInit)                                                                                  \
@@ -41,7 +46,7 @@
 	F(cuStreamDestroy)                                                                         \
 	F(cuStreamSynchronize)                                                                     \
 	F(cuStreamWaitEvent)                                                                       \
-	F(cuStreamIsCapturing)                                                                     \
+	F(cuStreamGetCaptureInfo_v2)                                                               \
 	F(cuThreadExchangeStreamCaptureMode)                                                       \
 	F(cuEventCreate)                                                                           \
 	F(cuEventDestroy)                                                                          \
