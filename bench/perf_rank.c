@@ -84,24 +84,43 @@ static int join(struct rank *r)
 		   "hocketCommInitRankConfig");
 }
 
-/* The communicator says whether there is a GPU: HOCKET_DEVICE counts as well as --device. */
+/* The largest of the ranks' numbers, over the communicator that is measured. */
+static int largest(struct rank *r, int mine, int *most)
+{
+	struct hk_bench_buffer b;
+	int failed = hk_bench_buffer_open(&b, r->gpu, sizeof(mine), NULL);
+
+	if (!failed) {
+		memcpy(b.host, &mine, sizeof(mine));
+		failed = hk_bench_buffer_put(&b, 0, sizeof(mine)) ||
+			 try(r,
+			     hocketAllReduce(b.at, b.at, 1, hocketInt32, hocketMax, r->comm,
+					     r->stream),
+			     "hocketAllReduce of what the ranks have") ||
+			 hk_bench_buffer_get(&b, 0, sizeof(mine));
+	}
+	if (!failed)
+		memcpy(most, b.host, sizeof(mine));
+	hk_bench_buffer_close(&b, true);
+	return failed ? -1 : 0;
+}
+
+/* The communicator says whether there is a GPU: HOCKET_DEVICE counts as well as --device. Ranks on
+ * the host may be among those with GPUs. */
 static int find_gpu(struct rank *r, int *device)
 {
 	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
-	int any = 0, mine;
+	int any = 0;
 
 	r->agree = r->comm;
 	if (try(r, hocketCommDevice(r->comm, device), "hocketCommDevice"))
 		return -1;
-	mine = *device >= 0;
-	if (mine && hk_bench_gpu_open(*device, &r->gpu))
-		return -1;
-	/* Ranks on the host may be among those with GPUs. NULL as a stream queues the call on a
-	 * GPU, and is waited for where there is none. */
-	r->stream = r->gpu ? hk_bench_gpu_stream(r->gpu) : NULL;
-	if (try(r, hocketAllReduce(&mine, &any, 1, hocketInt32, hocketMax, r->comm, r->stream),
-		"hocketAllReduce of what the ranks have") ||
-	    (r->gpu && hk_bench_gpu_wait(r->gpu)))
+	if (*device >= 0) {
+		if (hk_bench_gpu_open(*device, &r->gpu))
+			return -1;
+		r->stream = hk_bench_gpu_stream(r->gpu);
+	}
+	if (largest(r, *device >= 0, &any))
 		return -1;
 	if (!any)
 		return 0;
