@@ -261,8 +261,12 @@ static hocketResult_t hypercube(const struct hk_perf_call *c)
 	size_t part = c->shape->count, me = (size_t)c->who.rank;
 	char *own = (char *)c->recv + me * part * hk_elements[c->type].size;
 
-	if (own != c->send)
+	if (own != c->send && c->gpu) {
+		if (hk_bench_gpu_copy(c->gpu, own, c->send, part * hk_elements[c->type].size))
+			return hocketUnhandledCudaError;
+	} else if (own != c->send) {
 		memcpy(own, c->send, part * hk_elements[c->type].size);
+	}
 	for (size_t d = 1; d < (size_t)c->who.nranks; d *= 2) {
 		size_t have = me & ~(d - 1), get = have ^ d;
 		hocketResult_t res = hocketGroupStart(), end;
@@ -369,6 +373,7 @@ const struct hk_perf_collective hk_perf_collectives[] = {
 	 .algorithm = "all_reduce",
 	 .reduces = true,
 	 .in_place = true,
+	 .moves_all_in_place = true,
 	 .shape = same,
 	 .bus_factor = twice_but_own,
 	 .call = all_reduce,

@@ -31,13 +31,19 @@ static void *work(void *arg)
 }
 
 /* All communicators by one call, for -p 0. */
-static int init_all(struct worker *workers, int n)
+static int init_all(struct worker *workers, int n, const struct hk_perf_options *o)
 {
 	hocketComm_t *comms = calloc((unsigned)n, sizeof(hocketComm_t));
-	hocketResult_t res = comms ? hocketCommInitAll(comms, n, NULL) : hocketSystemError;
+	int *devices = calloc((unsigned)n, sizeof(int));
+	hocketResult_t res = hocketSystemError;
 
+	for (int i = 0; i < n && devices; i++)
+		devices[i] = o->ndevices ? o->devices[i % o->ndevices] : HOCKET_DEVICE_NONE;
+	if (comms && devices)
+		res = hocketCommInitAll(comms, n, o->ndevices ? devices : NULL);
 	for (int i = 0; i < n && res == hocketSuccess; i++)
 		workers[i].comm = comms[i];
+	free(devices);
 	free(comms);
 	if (res == hocketSuccess)
 		return 0;
@@ -54,7 +60,8 @@ static int run_workers(const struct hk_perf_job *job, struct worker *workers)
 		workers[i].job = job;
 		workers[i].rank = job->launch->rank * n + i;
 	}
-	if (!job->options->parallel_init && job->launch->nprocs == 1 && init_all(workers, n))
+	if (!job->options->parallel_init && job->launch->nprocs == 1 &&
+	    init_all(workers, n, job->options))
 		return 2;
 	/* Worker 0 runs here, so that one rank per process needs no other thread. */
 	for (started = 1; started < n; started++) {
@@ -110,6 +117,11 @@ int hk_perf_main(int argc, char **argv, const struct hk_perf_collective *coll)
 	if (hk_launch_open(&launch))
 		return 2;
 	parsed = hk_perf_parse(argc, argv, launch.rank == 0, &options);
+	/* A list of GPUs alone means a rank on each. */
+	if (!options.threads && !options.ngpus && launch.nprocs == 1)
+		options.threads = options.ndevices;
+	options.threads =
+		(options.threads ? options.threads : 1) * (options.ngpus ? options.ngpus : 1);
 	if (parsed == HK_PERF_RUN)
 		status = run_job(coll, &options, &launch);
 	else

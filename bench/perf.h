@@ -12,6 +12,7 @@
 
 #include <hocket/hocket.h>
 
+#include "gpu.h"
 #include "verify.h"
 
 /* Who calls: what the shape of a call depends on. */
@@ -41,6 +42,7 @@ struct hk_perf_call {
 	hocketRedOp_t op;
 	hocketComm_t comm;
 	hocketStream_t stream;
+	const struct hk_bench_gpu *gpu; /* the rank's; NULL: it has none */
 };
 
 struct hk_perf_collective {
@@ -48,9 +50,10 @@ struct hk_perf_collective {
 	const char *algorithm; /* the collective as hocketCommGetAlgorithm knows it; NULL: none */
 	bool reduces;	       /* has an operation */
 	bool rooted;
-	bool in_place; /* can be done in place */
-	bool sizeless; /* moves no data: one row */
-	bool powers;   /* for powers of two of ranks alone */
+	bool in_place;		 /* can be done in place */
+	bool sizeless;		 /* moves no data: one row */
+	bool powers;		 /* for powers of two of ranks alone */
+	bool moves_all_in_place; /* in place a rank moves as much as out of place */
 	/* shape->counts have room for an entry per rank. */
 	void (*shape)(size_t elements, const struct hk_perf_who *who, struct hk_perf_shape *shape);
 	/* Bus bandwidth = algorithm bandwidth times this. */

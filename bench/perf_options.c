@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "element.h"
+#include "gpu.h"
 #include "numbers.h"
 #include "variables.h"
 #include "verify.h"
@@ -36,9 +37,18 @@ static const char help[] =
 	"double,\n"
 	"                            bfloat16, f8e4m3, f8e5m2 or all (default float)\n"
 	"  -z, --blocking 0|1        1: each call returns when its result is there; 0: calls are\n"
-	"                            queued on a host stream, with one wait at the end\n"
-	"                            (default 1; nccl-tests: 0)\n"
+	"                            queued on a stream, with one wait at the end\n"
+	"                            (default 1 on host memory, 0 on GPUs; nccl-tests: 0)\n"
 	"  -t, --nthreads N          ranks per process, a thread each (default 1)\n"
+	"  -g, --ngpus N             the same; both are multiplied\n"
+	"  -D, --device LIST         buffers on GPUs: rank r takes the r-th of the list, which "
+	"starts\n"
+	"                            over at its end; 0 for all ranks on GPU 0. A process alone "
+	"has as\n"
+	"                            many ranks as the list is long if neither -t nor -g is there\n"
+	"  -G, --graph               captures the agg_iters calls of an iteration in a graph once, "
+	"and\n"
+	"                            times and checks its replays; GPUs only (nccl-tests: -G N)\n"
 	"  -p, --parallel_init 0|1   0: one call makes all ranks, if they are in one process\n"
 	"                            (default 1: each thread joins by itself)\n"
 	"  -r, --root N              root of rooted collectives (default 0)\n"
@@ -48,7 +58,8 @@ static const char help[] =
 	"  -R, --local_register 0|1  1: the library's memory, registered (default 0)\n"
 	"  -J, --json FILE           also write the results there\n"
 	"  -h, --help                this\n"
-	"Start it with `hocket run -n N`, mpirun or torchrun, or alone with -t N.\n"
+	"Start it with `hocket run -n N`, mpirun or torchrun, or alone with -t N or --device "
+	"LIST.\n"
 	"The exit status is 1 if any element was wrong, 2 after another failure.\n"
 	"Launchers' environment variables (`hocket doctor` lists the library's own):\n";
 
@@ -65,6 +76,9 @@ static const struct option flags[] = {
 	{"datatype", required_argument, NULL, 'd'},
 	{"blocking", required_argument, NULL, 'z'},
 	{"nthreads", required_argument, NULL, 't'},
+	{"ngpus", required_argument, NULL, 'g'},
+	{"device", required_argument, NULL, 'D'},
+	{"graph", no_argument, NULL, 'G'},
 	{"parallel_init", required_argument, NULL, 'p'},
 	{"root", required_argument, NULL, 'r'},
 	{"average", required_argument, NULL, 'a'},
@@ -91,10 +105,31 @@ static int parse_type(const char *text, int *type)
 	return *type < 0 && strcmp(text, "all") ? -1 : 0;
 }
 
+static int parse_devices(const char *text, struct hk_perf_options *o)
+{
+	const int most = (int)(sizeof(o->devices) / sizeof(o->devices[0]));
+
+	for (o->ndevices = 0; o->ndevices < most; text++) {
+		char *end;
+		long n = strtol(text, &end, 10);
+
+		if (end == text || *text == '-' || *text == '+' || n < 0 || n > 1024)
+			return -1;
+		o->devices[o->ndevices++] = (int)n;
+		text = end;
+		if (!*text)
+			return 0;
+		if (*text != ',')
+			return -1;
+	}
+	return -1;
+}
+
 /* 0; or -1 if the value makes no sense. */
 static int set(struct hk_perf_options *o, int flag, const char *text)
 {
 	int average;
+	bool yes;
 
 	switch (flag) {
 	case 'b':
@@ -118,9 +153,19 @@ static int set(struct hk_perf_options *o, int flag, const char *text)
 	case 'd':
 		return parse_type(text, &o->type);
 	case 'z':
-		return hk_bench_parse_bool(text, &o->blocking);
+		if (hk_bench_parse_bool(text, &yes))
+			return -1;
+		o->blocking = yes;
+		return 0;
 	case 't':
 		return hk_bench_parse_int(text, 1, 4096, &o->threads);
+	case 'g':
+		return hk_bench_parse_int(text, 1, 4096, &o->ngpus);
+	case 'D':
+		return parse_devices(text, o);
+	case 'G':
+		o->graph = true;
+		return 0;
 	case 'p':
 		return hk_bench_parse_bool(text, &o->parallel_init);
 	case 'r':
@@ -167,6 +212,10 @@ static const char *objection(int flag)
 	case 'p':
 	case 'R':
 		return "is neither 0 nor 1";
+	case 'g':
+		return "is no number of ranks from 1 to 4096";
+	case 'D':
+		return "is no list of at most 64 numbers of GPUs, such as 0,0,1";
 	case 't':
 		return "is no number of threads from 1 to 4096";
 	case 'a':
@@ -217,14 +266,13 @@ enum hk_perf_parse hk_perf_parse(int argc, char **argv, bool loud, struct hk_per
 		.warmup = 5,
 		.agg_iters = 1,
 		.check = 1,
-		.threads = 1,
 		.type = hocketFloat32,
 		.average = HK_PERF_MEAN,
-		.blocking = true,
+		.blocking = -1,
 		.parallel_init = true,
 	};
 	opterr = 0;
-	while ((flag = getopt_long(argc, argv, ":b:e:f:i:n:w:m:c:o:d:z:t:p:r:a:R:J:h", flags,
+	while ((flag = getopt_long(argc, argv, ":b:e:f:i:n:w:m:c:o:d:z:t:g:D:Gp:r:a:R:J:h", flags,
 				   NULL)) != -1) {
 		if (flag == 'h') {
 			if (loud)
@@ -244,5 +292,7 @@ enum hk_perf_parse hk_perf_parse(int argc, char **argv, bool loud, struct hk_per
 	if (o->max_bytes < o->min_bytes)
 		return complain(loud, argv[0], "-e: maxbytes (%zu) is below minbytes (%zu)",
 				o->max_bytes, o->min_bytes);
+	if (o->ndevices && hk_bench_gpu_missing())
+		return complain(loud, argv[0], "--device: %s", hk_bench_gpu_missing());
 	return HK_PERF_RUN;
 }

@@ -13,11 +13,15 @@ struct hk_perf_options {
 	size_t min_bytes, max_bytes, step_bytes; /* step_bytes 0: step_factor */
 	double step_factor;
 	int iters; /* 0: as many as fill a short while */
-	int warmup, agg_iters, check, root, threads;
-	int op;	  /* -1: all */
-	int type; /* -1: all */
+	int warmup, agg_iters, check, root;
+	int threads, ngpus; /* ranks of a process are their product; 0: not given */
+	int devices[64],
+		ndevices; /* ndevices 0: none was given; rank r takes device r % ndevices */
+	int op;		  /* -1: all */
+	int type;	  /* -1: all */
 	enum hk_perf_average average;
-	bool blocking, parallel_init, registered;
+	int blocking; /* -1: on host memory, and not on GPUs */
+	bool parallel_init, registered, graph;
 	const char *json;
 };
 

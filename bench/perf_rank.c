@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "buffers.h"
 #include "element.h"
 
 #define GUARD_BYTES 64
@@ -18,15 +19,22 @@
 #define BLOCK_US    20000.0
 #define MIN_ITERS   3
 #define MAX_ITERS   20000
+#define COPY_US	    5000.0
+#define MAX_COPIES  1000
 
 struct rank {
 	const struct hk_perf_job *job;
 	int rank;
 	hocketComm_t comm;
-	hocketStream_t stream; /* NULL: blocking calls */
-	size_t buffer_bytes;   /* of send and of recv, less the guard */
-	char *send, *recv;
-	void *send_handle, *recv_handle;
+	/* What the ranks agree over. With GPUs a communicator on the host, so that nothing runs on
+	 * them but what is measured, and nobody waits in a kernel for who allocates or captures;
+	 * else comm. */
+	hocketComm_t agree;
+	struct hk_bench_gpu *gpu; /* NULL: host memory */
+	hocketStream_t stream;	  /* NULL: blocking calls on the host */
+	bool blocking;		  /* waits for each call */
+	size_t buffer_bytes;	  /* of send and of recv, less the guard */
+	struct hk_bench_buffer send, recv;
 	double *gathered;	      /* 2 per rank */
 	size_t *counts, *recv_counts; /* of a shape, per rank */
 	struct hk_perf_report report;
@@ -39,6 +47,7 @@ struct variant {
 	int op;		     /* as in struct hk_verify, for the checks */
 	hocketRedOp_t redop; /* for the library */
 	bool in_place;
+	bool replays; /* the GPU's graph, instead of calls */
 	size_t bytes;
 };
 
@@ -61,71 +70,126 @@ static double now_us(void)
 
 /* --- set-up --- */
 
-static int allocate(struct rank *r, char **buffer, void **handle)
+static int join(struct rank *r)
 {
-	size_t bytes = r->buffer_bytes + GUARD_BYTES;
+	const struct hk_perf_options *o = r->job->options;
+	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
 
-	if (!r->job->options->registered) {
-		*buffer = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-		if (*buffer)
-			return 0;
-		fprintf(stderr, "rank %d: no memory for buffers of %zu bytes\n", r->rank, bytes);
-		return -1;
+	if (r->comm)
+		return 0;
+	if (o->ndevices)
+		config.device = o->devices[r->rank % o->ndevices];
+	return try(r,
+		   hocketCommInitRankConfig(&r->comm, r->job->nranks, r->job->id, r->rank, &config),
+		   "hocketCommInitRankConfig");
+}
+
+/* The largest of the ranks' numbers, over the communicator that is measured. */
+static int largest(struct rank *r, int mine, int *most)
+{
+	struct hk_bench_buffer b;
+	int failed = hk_bench_buffer_open(&b, r->gpu, sizeof(mine), NULL);
+
+	if (!failed) {
+		memcpy(b.host, &mine, sizeof(mine));
+		failed = hk_bench_buffer_put(&b, 0, sizeof(mine)) ||
+			 try(r,
+			     hocketAllReduce(b.at, b.at, 1, hocketInt32, hocketMax, r->comm,
+					     r->stream),
+			     "hocketAllReduce of what the ranks have") ||
+			 hk_bench_buffer_get(&b, 0, sizeof(mine));
 	}
-	if (try(r, hocketMemAlloc((void **)buffer, bytes), "hocketMemAlloc"))
+	if (!failed)
+		memcpy(most, b.host, sizeof(mine));
+	hk_bench_buffer_close(&b, true);
+	return failed ? -1 : 0;
+}
+
+/* The communicator says whether there is a GPU: HOCKET_DEVICE counts as well as --device. Ranks on
+ * the host may be among those with GPUs. */
+static int find_gpu(struct rank *r, int *device)
+{
+	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
+	int any = 0;
+
+	r->agree = r->comm;
+	if (try(r, hocketCommDevice(r->comm, device), "hocketCommDevice"))
 		return -1;
-	return try(r, hocketCommRegister(r->comm, *buffer, bytes, handle), "hocketCommRegister");
+	if (*device >= 0) {
+		if (hk_bench_gpu_open(*device, &r->gpu))
+			return -1;
+		r->stream = hk_bench_gpu_stream(r->gpu);
+	}
+	if (largest(r, *device >= 0, &any))
+		return -1;
+	if (!any)
+		return 0;
+	config.device = HOCKET_DEVICE_NONE;
+	config.transports = "shm,tcp";
+	return try(r, hocketCommSplit(r->comm, 0, r->rank, &r->agree, &config),
+		   "hocketCommSplit, for a communicator on the host");
 }
 
 static int set_up(struct rank *r)
 {
 	const struct hk_perf_job *job = r->job;
+	const struct hk_perf_options *o = job->options;
+	hocketComm_t with;
+	int device;
 
-	if (!r->comm && try(r, hocketCommInitRank(&r->comm, job->nranks, job->id, r->rank),
-			    "hocketCommInitRank"))
+	if (join(r) || find_gpu(r, &device))
 		return -1;
-	if (!job->options->blocking && try(r, hocketStreamCreate(&r->stream), "hocketStreamCreate"))
+	r->blocking = o->blocking < 0 ? !r->gpu : o->blocking;
+	if (!r->blocking && !r->gpu && try(r, hocketStreamCreate(&r->stream), "hocketStreamCreate"))
 		return -1;
+	if (o->graph && !r->gpu) {
+		fprintf(stderr, "rank %d: --graph needs a GPU: see --device\n", r->rank);
+		return -1;
+	}
 	/* Shapes round down to whole elements, so maxbytes is enough for each. */
-	r->buffer_bytes = job->options->max_bytes;
+	r->buffer_bytes = o->max_bytes;
 	r->gathered = calloc((size_t)job->nranks, 2 * sizeof(double));
 	r->counts = calloc((size_t)job->nranks, sizeof(size_t));
 	r->recv_counts = calloc((size_t)job->nranks, sizeof(size_t));
+	with = o->registered ? r->comm : NULL;
 	if (!r->gathered || !r->counts || !r->recv_counts ||
-	    allocate(r, &r->send, &r->send_handle) || allocate(r, &r->recv, &r->recv_handle))
+	    hk_bench_buffer_open(&r->send, r->gpu, r->buffer_bytes + GUARD_BYTES, with) ||
+	    hk_bench_buffer_open(&r->recv, r->gpu, r->buffer_bytes + GUARD_BYTES, with)) {
+		fprintf(stderr, "rank %d: could not make its buffers\n", r->rank);
 		return -1;
-	if (r->rank == 0)
-		return hk_perf_report_open(&r->report, job->coll, job->options, job->launch);
-	return 0;
-}
-
-static void release(struct rank *r, char *buffer, void *handle)
-{
-	if (!r->job->options->registered) {
-		free(buffer);
-		return;
 	}
-	if (handle && r->comm)
-		try(r, hocketCommDeregister(r->comm, handle), "hocketCommDeregister");
-	hocketMemFree(buffer);
+	r->report.device = device;
+	r->report.blocking = r->blocking;
+	if (r->rank == 0)
+		return hk_perf_report_open(&r->report, job->coll, o, job->launch);
+	return 0;
 }
 
 /* After a failure the peers must not wait for this rank: abort instead of destroy. */
 static int tear_down(struct rank *r, int status)
 {
+	bool apart = r->agree != r->comm && r->agree;
+
+	if (status == 2 && apart)
+		hocketCommAbort(r->agree);
 	if (status == 2 && r->comm) {
 		hocketCommAbort(r->comm);
 		r->comm = NULL;
 	}
-	if (r->stream)
+	if (r->gpu)
+		hk_bench_gpu_drop_graph(r->gpu);
+	else if (r->stream)
 		hocketStreamDestroy(r->stream);
-	release(r, r->send, r->send_handle);
-	release(r, r->recv, r->recv_handle);
+	hk_bench_buffer_close(&r->send, r->comm);
+	hk_bench_buffer_close(&r->recv, r->comm);
 	free(r->gathered);
 	free(r->counts);
 	free(r->recv_counts);
+	if (status != 2 && apart && try(r, hocketCommDestroy(r->agree), "hocketCommDestroy"))
+		status = 2;
 	if (r->comm && try(r, hocketCommDestroy(r->comm), "hocketCommDestroy"))
 		status = 2;
+	hk_bench_gpu_close(r->gpu);
 	return status;
 }
 
@@ -135,7 +199,7 @@ static int barrier(struct rank *r)
 {
 	int in = 1, out = 0;
 
-	return try(r, hocketAllReduce(&in, &out, 1, hocketInt32, hocketSum, r->comm, NULL),
+	return try(r, hocketAllReduce(&in, &out, 1, hocketInt32, hocketSum, r->agree, NULL),
 		   "hocketAllReduce as a barrier");
 }
 
@@ -143,7 +207,7 @@ static int gather(struct rank *r, double first, double second)
 {
 	double mine[2] = {first, second};
 
-	return try(r, hocketAllGather(mine, r->gathered, 2, hocketFloat64, r->comm, NULL),
+	return try(r, hocketAllGather(mine, r->gathered, 2, hocketFloat64, r->agree, NULL),
 		   "hocketAllGather of the results");
 }
 
@@ -178,47 +242,102 @@ static struct hk_perf_who who(const struct rank *r)
 	return (struct hk_perf_who){r->rank, r->job->nranks, r->job->options->root};
 }
 
-static struct hk_perf_call make_call(const struct rank *r, const struct variant *v)
+/* host: on the mirrors, to be filled and checked. */
+static struct hk_perf_call make_call(const struct rank *r, const struct variant *v, bool host)
 {
 	size_t size = hk_elements[v->type].size;
+	char *send = host ? r->send.host : r->send.at, *recv = host ? r->recv.host : r->recv.at;
 
 	return (struct hk_perf_call){
 		.who = who(r),
 		.shape = &v->shape,
-		.send = v->in_place ? r->recv + v->shape.send_at * size : r->send,
-		.recv = v->in_place ? r->recv + v->shape.recv_at * size : r->recv,
+		.send = v->in_place ? recv + v->shape.send_at * size : send,
+		.recv = v->in_place ? recv + v->shape.recv_at * size : recv,
 		.type = v->type,
 		.op = v->redop,
 		.comm = r->comm,
 		.stream = r->stream,
+		.gpu = r->gpu,
 	};
 }
 
-static int run_calls(struct rank *r, const struct variant *v, int calls)
+/* Until all that was called is done; what failed meanwhile is told here. */
+static int wait(struct rank *r)
 {
-	const struct hk_perf_collective *coll = r->job->coll;
-	struct hk_perf_call call = make_call(r, v);
-	hocketResult_t res = hocketSuccess;
+	hocketResult_t failure = hocketSuccess;
 
-	for (int i = 0; i < calls && res == hocketSuccess; i++)
-		res = coll->call(&call);
-	if (res == hocketSuccess && r->stream)
-		res = hocketStreamSynchronize(r->stream);
-	return try(r, res, coll->name);
+	if (!r->gpu)
+		return r->stream ? try(r, hocketStreamSynchronize(r->stream), r->job->coll->name)
+				 : 0;
+	if (hk_bench_gpu_wait(r->gpu) ||
+	    try(r, hocketCommGetAsyncError(r->comm, &failure), "hocketCommGetAsyncError"))
+		return -1;
+	return try(r, failure, r->job->coll->name);
+}
+
+static int call(struct rank *r, const struct variant *v, int calls, bool wait_for_each)
+{
+	struct hk_perf_call c = make_call(r, v, false);
+
+	for (int i = 0; i < calls; i++)
+		if (try(r, r->job->coll->call(&c), r->job->coll->name) ||
+		    (wait_for_each && wait(r)))
+			return -1;
+	return 0;
+}
+
+/* So many iterations, of agg_iters calls each. */
+static int iterate(struct rank *r, const struct variant *v, int iters)
+{
+	bool each = r->blocking && r->gpu;
+
+	if (!v->replays)
+		return call(r, v, iters * r->job->options->agg_iters, each) ? -1 : wait(r);
+	for (int i = 0; i < iters; i++)
+		if (hk_bench_gpu_replay(r->gpu) || (each && wait(r)))
+			return -1;
+	return wait(r);
 }
 
 /* The time of `iters` iterations on every rank goes to r->gathered. */
 static int time_block(struct rank *r, const struct variant *v, int iters)
 {
-	int calls = iters * r->job->options->agg_iters;
 	double start;
 
 	if (barrier(r))
 		return -1;
 	start = now_us();
-	if (run_calls(r, v, calls))
+	if (iterate(r, v, iters))
 		return -1;
-	return gather(r, (now_us() - start) / calls, 0);
+	return gather(r, (now_us() - start) / ((double)iters * r->job->options->agg_iters), 0);
+}
+
+/* An iteration becomes a graph. Others wait on the host meanwhile: making a graph may wait for the
+ * device. */
+static int capture(struct rank *r, struct variant *v)
+{
+	int err;
+
+	if (barrier(r) || hk_bench_gpu_begin_capture(r->gpu))
+		return -1;
+	err = call(r, v, r->job->options->agg_iters, false);
+	if (hk_bench_gpu_end_capture(r->gpu) || err || barrier(r))
+		return -1;
+	v->replays = true;
+	return 0;
+}
+
+static int warm_up(struct rank *r, struct variant *v)
+{
+	const struct hk_perf_options *o = r->job->options;
+
+	v->replays = false;
+	if (iterate(r, v, o->warmup))
+		return -1;
+	if (!o->graph)
+		return 0;
+	hk_bench_gpu_drop_graph(r->gpu);
+	return capture(r, v) ? -1 : iterate(r, v, o->warmup);
 }
 
 /* As many iterations as fill a block, from the slowest rank's time of a few. */
@@ -260,24 +379,41 @@ static size_t reach(const struct variant *v)
 	return (send > recv ? send : recv) * hk_elements[v->type].size;
 }
 
+/* This rank's input of a call, made on the host. */
+static int fill(struct rank *r, const struct variant *v, const struct hk_verify *verify)
+{
+	const struct hk_bench_buffer *b = v->in_place ? &r->recv : &r->send;
+	size_t size = hk_elements[v->type].size;
+	size_t from = v->in_place ? v->shape.send_at * size : 0;
+
+	hk_verify_fill(verify, r->rank, 0, v->shape.send, b->host + from);
+	return hk_bench_buffer_put(b, from, v->shape.send * size);
+}
+
 /* Wrong elements of one call here: in the result, past it, and in an input that had to stay. */
 static int check_once(struct rank *r, const struct variant *v, int round, size_t *wrong)
 {
 	struct hk_verify verify = make_verify(r, v, round);
-	struct hk_perf_call call = make_call(r, v);
+	struct hk_perf_call view = make_call(r, v, true);
 	const struct hk_perf_shape *s = &v->shape;
 	size_t used = reach(v);
+	/* A graph of several calls in place would reduce what they have reduced. */
+	bool replay = v->replays && (r->job->options->agg_iters == 1 || !v->in_place);
 
-	memset(r->recv, 0xa5, least(used, r->buffer_bytes));
-	memset(r->recv + used, GUARD_VALUE, GUARD_BYTES);
-	hk_verify_fill(&verify, r->rank, 0, s->send, (char *)(uintptr_t)call.send);
-	if (run_calls(r, v, 1))
+	memset(r->recv.host, 0xa5, least(used, r->buffer_bytes));
+	memset(r->recv.host + used, GUARD_VALUE, GUARD_BYTES);
+	if (hk_bench_buffer_put(&r->recv, 0, used + GUARD_BYTES) || fill(r, v, &verify))
 		return -1;
-	*wrong += s->recv ? r->job->coll->wrong(&verify, &call) : 0;
+	if (replay ? iterate(r, v, 1) : call(r, v, 1, false) || wait(r))
+		return -1;
+	if (hk_bench_buffer_get(&r->recv, 0, used + GUARD_BYTES) ||
+	    (!v->in_place && hk_bench_buffer_get(&r->send, 0, s->send * hk_elements[v->type].size)))
+		return -1;
+	*wrong += s->recv ? r->job->coll->wrong(&verify, &view) : 0;
 	if (!v->in_place)
-		*wrong += hk_verify_input(&verify, r->rank, 0, s->send, call.send);
+		*wrong += hk_verify_input(&verify, r->rank, 0, s->send, view.send);
 	for (size_t i = 0; i < GUARD_BYTES; i++)
-		*wrong += r->recv[used + i] != GUARD_VALUE;
+		*wrong += r->recv.host[used + i] != GUARD_VALUE;
 	return 0;
 }
 
@@ -294,15 +430,13 @@ static int check(struct rank *r, const struct variant *v, size_t *wrong)
 	return 0;
 }
 
-static int measure_place(struct rank *r, const struct variant *v, int *iters,
+static int measure_place(struct rank *r, struct variant *v, int *iters,
 			 struct hk_perf_place *result)
 {
 	const struct hk_perf_options *o = r->job->options;
 	struct hk_verify verify = make_verify(r, v, -1);
-	struct hk_perf_call call = make_call(r, v);
 
-	hk_verify_fill(&verify, r->rank, 0, v->shape.send, (char *)(uintptr_t)call.send);
-	if (run_calls(r, v, o->warmup * o->agg_iters))
+	if (fill(r, v, &verify) || warm_up(r, v))
 		return -1;
 	if (!*iters && choose_iters(r, v, iters))
 		return -1;
@@ -312,6 +446,46 @@ static int measure_place(struct rank *r, const struct variant *v, int *iters,
 	result->algbw = result->us > 0 ? (double)v->bytes / result->us * 1e-3 : 0;
 	result->busbw = result->algbw * r->job->coll->bus_factor(r->job->nranks);
 	return o->check ? check(r, v, &result->wrong) : 0;
+}
+
+/* --- the limit of the device --- */
+
+/* The time of one copy of a row's size on rank 0's GPU, from its send to its receive buffer. */
+static int time_copies(struct rank *r, size_t bytes, double *us)
+{
+	int n = MIN_ITERS;
+
+	for (int round = 0; round < 3; round++) { /* warm, estimate, measure */
+		double start = now_us();
+
+		for (int i = 0; i < n; i++)
+			if (hk_bench_gpu_copy(r->gpu, r->recv.at, r->send.at, bytes))
+				return -1;
+		if (hk_bench_gpu_wait(r->gpu))
+			return -1;
+		*us = (now_us() - start) / n;
+		if (round == 1 && COPY_US / *us > n)
+			n = COPY_US / *us > MAX_COPIES ? MAX_COPIES : (int)(COPY_US / *us);
+	}
+	return 0;
+}
+
+/* What a plain copy reaches while all ranks leave the GPUs alone, and the bytes that a call moves
+ * there at least: every rank of this GPU reads its input once, and writes its output once. */
+static int measure_limit(struct rank *r, const struct variant *v, struct hk_perf_row *row)
+{
+	double own = r->gpu ? hk_bench_gpu_id(r->gpu) : -1, us = 0;
+	size_t moved = (v->shape.send + v->shape.recv) * hk_elements[v->type].size;
+
+	if (r->agree == r->comm || !v->bytes)
+		return 0;
+	if (barrier(r) || (r->rank == 0 && r->gpu && time_copies(r, v->bytes, &us)) ||
+	    gather(r, (double)moved, own))
+		return -1;
+	row->copy_gbs = us > 0 ? 2 * (double)v->bytes / us * 1e-3 : 0;
+	for (int i = 0; i < r->job->nranks; i++)
+		row->moved += r->gathered[2 * i + 1] == own ? r->gathered[2 * i] : 0;
+	return 0;
 }
 
 /* --- the loops --- */
@@ -333,7 +507,8 @@ static int measure_size(struct rank *r, struct variant *v, size_t bytes, size_t 
 	struct hk_perf_row row = {.type = (int)v->type,
 				  .op = coll->reduces ? v->op : -1,
 				  .root = coll->rooted ? r->job->options->root : -1,
-				  .no_in_place = !coll->in_place};
+				  .no_in_place = !coll->in_place,
+				  .moves_all_in_place = coll->moves_all_in_place};
 	struct hk_perf_who w = who(r);
 
 	v->shape = (struct hk_perf_shape){.counts = r->counts, .recv_counts = r->recv_counts};
@@ -346,7 +521,7 @@ static int measure_size(struct rank *r, struct variant *v, size_t bytes, size_t 
 	row.count = v->shape.count;
 	row.bytes = v->bytes = v->shape.total * size;
 	v->in_place = false;
-	if (measure_place(r, v, &row.iters, &row.out_of_place))
+	if (measure_limit(r, v, &row) || measure_place(r, v, &row.iters, &row.out_of_place))
 		return -1;
 	v->in_place = true;
 	if (coll->in_place && measure_place(r, v, &row.iters, &row.in_place))
@@ -417,14 +592,20 @@ static int measure_all(struct rank *r, size_t *wrong)
 
 static int report_memory(struct rank *r)
 {
-	size_t bytes = 0;
+	size_t bytes = 0, device = 0;
+	double most;
 
 	if (try(r, hocketCommMemory(r->comm, &bytes), "hocketCommMemory") ||
-	    gather(r, (double)bytes, 0))
+	    try(r, hocketCommDeviceMemory(r->comm, &device), "hocketCommDeviceMemory") ||
+	    gather(r, (double)device, 0))
+		return -1;
+	most = gathered_time(r, HK_PERF_MAX);
+	if (gather(r, (double)bytes, 0))
 		return -1;
 	if (r->rank)
 		return 0;
-	return hk_perf_report_close(&r->report, (size_t)gathered_time(r, HK_PERF_MAX));
+	return hk_perf_report_close(&r->report, (size_t)gathered_time(r, HK_PERF_MAX),
+				    (size_t)most);
 }
 
 int hk_perf_rank_run(const struct hk_perf_job *job, int rank, hocketComm_t comm)

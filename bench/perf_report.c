@@ -12,10 +12,25 @@
 
 static const char *const averages[] = {"rank 0", "mean", "min", "max"};
 
-static void print_header(const struct hk_perf_options *o, const struct hk_launch *l,
+static void print_device(const struct hk_perf_report *report)
+{
+	const struct hk_perf_options *o = report->options;
+
+	printf("# GPUs of the ranks in turn:");
+	for (int i = 0; i < o->ndevices; i++)
+		printf(" %d", o->devices[i]);
+	if (!o->ndevices)
+		printf(" %d for rank 0, by HOCKET_DEVICE", report->device);
+	printf("; %s; results are checked on the host\n",
+	       o->graph ? "replays of a captured graph" : "calls on a stream each");
+}
+
+static void print_header(const struct hk_perf_report *report, const struct hk_launch *l,
 			 const char *version, const char *name)
 {
+	const struct hk_perf_options *o = report->options;
 	int nranks = l->nprocs * o->threads;
+	bool gpu = report->device >= 0;
 
 	printf("# Hocket %s, %s: %d rank%s = %d process%s (%s) x %d thread%s\n", version, name,
 	       nranks, nranks == 1 ? "" : "s", l->nprocs, l->nprocs == 1 ? "" : "es",
@@ -32,17 +47,20 @@ static void print_header(const struct hk_perf_options *o, const struct hk_launch
 		printf("%d", o->iters);
 	else
 		printf("by time");
-	printf(" agg iters: %d validation: %d blocking: %d registered: %d time: %s\n#\n",
-	       o->agg_iters, o->check, o->blocking, o->registered, averages[o->average]);
+	printf(" agg iters: %d validation: %d blocking: %d registered: %d time: %s\n", o->agg_iters,
+	       o->check, report->blocking, o->registered, averages[o->average]);
+	if (gpu)
+		print_device(report);
+	printf("#\n");
 	printf("# %10s  %12s  %8s  %6s  %6s           out-of-place                       in-place"
-	       "\n",
-	       "", "", "", "", "");
-	printf("# %10s  %12s  %8s  %6s  %6s  %7s  %6s  %6s %6s  %7s  %6s  %6s %6s  %s\n", "size",
+	       "%s\n",
+	       "", "", "", "", "", gpu ? "                        copy, fraction" : "");
+	printf("# %10s  %12s  %8s  %6s  %6s  %7s  %6s  %6s %6s  %7s  %6s  %6s %6s%s  %s\n", "size",
 	       "count", "type", "redop", "root", "time", "algbw", "busbw", "#wrong", "time",
-	       "algbw", "busbw", "#wrong", "algo");
-	printf("# %10s  %12s  %8s  %6s  %6s  %7s  %6s  %6s %6s  %7s  %6s  %6s %6s\n", "(B)",
+	       "algbw", "busbw", "#wrong", gpu ? "   rd+wr    oop     ip" : "", "algo");
+	printf("# %10s  %12s  %8s  %6s  %6s  %7s  %6s  %6s %6s  %7s  %6s  %6s %6s%s\n", "(B)",
 	       "(elements)", "", "", "", "(us)", "(GB/s)", "(GB/s)", "", "(us)", "(GB/s)", "(GB/s)",
-	       "");
+	       "", gpu ? "  (GB/s)" : "");
 	fflush(stdout);
 }
 
@@ -52,7 +70,7 @@ int hk_perf_report_open(struct hk_perf_report *report, const struct hk_perf_coll
 	char version[32];
 	int code = 0;
 
-	*report = (struct hk_perf_report){.options = o};
+	report->options = o;
 	hocketGetVersion(&code);
 	snprintf(version, sizeof(version), "%d.%d.%d", code / 10000, code / 100 % 100, code % 100);
 	if (o->json) {
@@ -65,12 +83,13 @@ int hk_perf_report_open(struct hk_perf_report *report, const struct hk_perf_coll
 			"{\"hocket\": \"%s\", \"collective\": \"%s\", \"ranks\": %d, "
 			"\"processes\": %d, \"threads\": %d, \"launcher\": \"%s\", "
 			"\"blocking\": %d, \"registered\": %d, \"agg_iters\": %d, "
-			"\"time\": \"%s over ranks\",\n \"results\": [",
+			"\"device\": %d, \"graph\": %d, \"time\": \"%s over ranks\",\n "
+			"\"results\": [",
 			version, coll->name, l->nprocs * o->threads, l->nprocs, o->threads,
-			hocketLaunchName(l->handle), o->blocking, o->registered, o->agg_iters,
-			averages[o->average]);
+			hocketLaunchName(l->handle), report->blocking, o->registered, o->agg_iters,
+			report->device, o->graph, averages[o->average]);
 	}
-	print_header(o, l, version, coll->name);
+	print_header(report, l, version, coll->name);
 	return 0;
 }
 
@@ -84,6 +103,44 @@ static void print_time(double us)
 		printf("  %7.1f", us);
 	else
 		printf("  %7.2f", us);
+}
+
+/* Of what a copy reaches, as far as the call's least traffic is known. */
+static double fraction(const struct hk_perf_row *row, const struct hk_perf_place *p)
+{
+	bool known = p == &row->out_of_place || (row->moves_all_in_place && !row->no_in_place);
+
+	if (!known || !(p->us > 0) || !(row->copy_gbs > 0))
+		return -1;
+	return row->moved / p->us * 1e-3 / row->copy_gbs;
+}
+
+static void print_fraction(double f)
+{
+	if (f < 0)
+		printf(" %6s", "N/A");
+	else
+		printf(" %6.3f", f);
+}
+
+static void print_limit(const struct hk_perf_row *row)
+{
+	printf("  %7.1f", row->copy_gbs);
+	print_fraction(fraction(row, &row->out_of_place));
+	print_fraction(fraction(row, &row->in_place));
+}
+
+static void write_limit(FILE *f, const struct hk_perf_row *row)
+{
+	double of[2] = {fraction(row, &row->out_of_place), fraction(row, &row->in_place)};
+	const char *names[2] = {"of_copy", "of_copy_in_place"};
+
+	fprintf(f, ", \"copy_gbs\": %.4f, \"must_move\": %.0f", row->copy_gbs, row->moved);
+	for (int i = 0; i < 2; i++)
+		if (of[i] < 0)
+			fprintf(f, ", \"%s\": null", names[i]);
+		else
+			fprintf(f, ", \"%s\": %.5f", names[i], of[i]);
 }
 
 static void print_place(const struct hk_perf_place *p, int checked)
@@ -119,6 +176,8 @@ void hk_perf_report_row(struct hk_perf_report *report, const struct hk_perf_row 
 		printf("  %7s  %6s  %6s %6s", "N/A", "N/A", "N/A", "N/A");
 	else
 		print_place(&row->in_place, checked);
+	if (report->device >= 0)
+		print_limit(row);
 	if (row->channels > 1)
 		printf("  %s x%d\n", row->algo, row->channels);
 	else
@@ -135,6 +194,8 @@ void hk_perf_report_row(struct hk_perf_report *report, const struct hk_perf_row 
 			fprintf(report->json, ", \"in_place\": null");
 		else
 			write_place(report->json, "in_place", &row->in_place, checked);
+		if (report->device >= 0)
+			write_limit(report->json, row);
 		fprintf(report->json, "}");
 	}
 	report->rows++;
@@ -151,7 +212,7 @@ void hk_perf_report_skipped(size_t bytes, int type)
 	fflush(stdout);
 }
 
-int hk_perf_report_close(struct hk_perf_report *report, size_t memory)
+int hk_perf_report_close(struct hk_perf_report *report, size_t memory, size_t device_memory)
 {
 	double mean = report->rows ? report->busbw_sum / (2 * (double)report->rows) : 0;
 	int failed = 0;
@@ -163,12 +224,15 @@ int hk_perf_report_close(struct hk_perf_report *report, size_t memory)
 		printf("# Out of bounds values : not checked\n");
 	printf("# Avg bus bandwidth    : %g\n", mean);
 	printf("# Memory per communicator : %.2f MiB at most\n", (double)memory / 1048576);
+	if (report->device >= 0)
+		printf("# GPU memory per communicator : %.2f MiB at most\n",
+		       (double)device_memory / 1048576);
 	fflush(stdout);
 	if (report->json) {
 		fprintf(report->json,
 			"\n ],\n \"out_of_bounds\": %zu, \"avg_busbw\": %.4f, \"memory_bytes\": "
-			"%zu}\n",
-			report->wrong, mean, memory);
+			"%zu, \"device_memory_bytes\": %zu}\n",
+			report->wrong, mean, memory, device_memory);
 		failed = ferror(report->json);
 		failed |= fclose(report->json);
 		if (failed)
