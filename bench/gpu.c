@@ -31,7 +31,7 @@
 	F(cuStreamSynchronize)                                                                     \
 	F(cuStreamBeginCapture)                                                                    \
 	F(cuStreamEndCapture)                                                                      \
-	F(cuGraphInstantiate)                                                                      \
+	F(cuGraphInstantiateWithFlags)                                                             \
 	F(cuGraphLaunch)                                                                           \
 	F(cuGraphExecDestroy)                                                                      \
 	F(cuGraphDestroy)                                                                          \
@@ -210,7 +210,8 @@ int hk_bench_gpu_end_capture(struct hk_bench_gpu *gpu)
 
 	if (try(driver.cuStreamEndCapture(gpu->stream, &graph), "cuStreamEndCapture"))
 		return -1;
-	err = try(driver.cuGraphInstantiate(&gpu->graph, graph, 0), "cuGraphInstantiate");
+	err = try(driver.cuGraphInstantiateWithFlags(&gpu->graph, graph, 0),
+		  "cuGraphInstantiateWithFlags");
 	try(driver.cuGraphDestroy(graph), "cuGraphDestroy");
 	return err;
 }

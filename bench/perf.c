@@ -122,6 +122,10 @@ int hk_perf_main(int argc, char **argv, const struct hk_perf_collective *coll)
 		options.threads = options.ndevices;
 	options.threads =
 		(options.threads ? options.threads : 1) * (options.ngpus ? options.ngpus : 1);
+	/* Streams share queues of the GPU, 8 of them if nothing is said; behind a kernel that waits
+	 * for another rank, that rank's would wait for ever. */
+	if (options.ndevices)
+		setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
 	if (parsed == HK_PERF_RUN)
 		status = run_job(coll, &options, &launch);
 	else
