@@ -30,7 +30,8 @@ struct hk_gpu {
 	int multiprocessors;
 	char bus[32], name[160];
 	struct module *module;
-	CUstream stream;
+	CUstream stream; /* copies that are waited for: no kernel is on it */
+	CUstream calls;	 /* kernels, of calls that have no stream of their own */
 };
 
 static struct module modules[MAX_MODULES];
@@ -81,7 +82,7 @@ uint64_t hk_gpu_id(const struct hk_gpu *gpu)
 
 struct CUstream_st *hk_gpu_stream(const struct hk_gpu *gpu)
 {
-	return gpu->stream;
+	return gpu->calls;
 }
 
 int hk_gpu_multiprocessors(const struct hk_gpu *gpu)
@@ -244,6 +245,10 @@ int hk_gpu_open(int device, struct hk_gpu **out)
 			err = hk_cuda_check(
 				gpu->cuda->cuStreamCreate(&gpu->stream, CU_STREAM_NON_BLOCKING),
 				"making a CUDA stream");
+		if (!err)
+			err = hk_cuda_check(
+				gpu->cuda->cuStreamCreate(&gpu->calls, CU_STREAM_NON_BLOCKING),
+				"making a CUDA stream");
 		hk_gpu_leave(gpu);
 	}
 	if (err)
@@ -260,6 +265,8 @@ void hk_gpu_close(struct hk_gpu *gpu)
 	if (gpu->context && !hk_gpu_enter(gpu)) {
 		if (gpu->stream)
 			gpu->cuda->cuStreamDestroy(gpu->stream);
+		if (gpu->calls)
+			gpu->cuda->cuStreamDestroy(gpu->calls);
 		drop_module(gpu);
 		hk_gpu_leave(gpu);
 	}
