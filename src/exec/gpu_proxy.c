@@ -54,7 +54,7 @@ static void add(struct hk_gpu_exec *x, struct proxy *p)
 {
 	pthread_mutex_lock(&x->lock);
 	p->next = x->proxies;
-	x->proxies = p;
+	__atomic_store_n(&x->proxies, p, __ATOMIC_RELAXED); /* run looks without the lock */
 	pthread_mutex_unlock(&x->lock);
 }
 
@@ -286,6 +286,7 @@ static void *run(void *arg)
 {
 	struct hk_gpu_exec *x = arg;
 	int64_t moved_at = 0, watched_at = 0;
+	bool some;
 	int err = 0;
 
 	while (!atomic_load(&x->quit)) {
@@ -304,9 +305,10 @@ static void *run(void *arg)
 			err = watch(x);
 			watched_at = now;
 		}
-		if (x->proxies && now - moved_at < BUSY_NS && !atomic_load(&x->wanted))
+		some = __atomic_load_n(&x->proxies, __ATOMIC_RELAXED) != NULL;
+		if (some && now - moved_at < BUSY_NS && !atomic_load(&x->wanted))
 			continue;
-		if (!x->proxies || err)
+		if (!some || err)
 			nap.tv_nsec = IDLE_NAP_NS;
 		nanosleep(&nap, NULL);
 	}

@@ -38,7 +38,7 @@ int gpu_start(void)
 	memcpy(&cu.name, &at, sizeof(at));
 	TEST_CUDA(TEST_CUDA_FIND)
 	at = dlsym(lib, "fakecuda_fail");
-	memcpy(&cu.fail, &at, sizeof(at));
+	memcpy(&cu.make_fail, &at, sizeof(at));
 	at = dlsym(lib, "fakecuda_calls");
 	memcpy(&cu.calls, &at, sizeof(at));
 	if (cu.cuInit(0) || cu.cuDeviceGetCount(&ndevices) || !ndevices) {

@@ -41,7 +41,7 @@
 struct test_cuda {
 	TEST_CUDA(TEST_CUDA_MEMBER)
 	/* Of the stand-in alone; NULL on a GPU. */
-	int (*fail)(const char *function, int nth, int error);
+	int (*make_fail)(const char *function, int nth, int error);
 	unsigned long (*calls)(const char *function);
 };
 extern struct test_cuda cu;
@@ -52,6 +52,7 @@ int gpu_start(void);
 /* GPU number `device` modulo how many there are, which is returned, becomes the thread's. */
 int gpu_use(int device);
 
+#ifndef CHECK /* tests/e2e/harness.h has one for processes */
 /* Threads are ranks here, so the first that fails ends the process, without its destructors. */
 #define CHECK(cond)                                                                                \
 	do {                                                                                       \
@@ -62,6 +63,7 @@ int gpu_use(int device);
 		}                                                                                  \
 	} while (0)
 #define OK(call) CHECK((call) == hocketSuccess)
+#endif
 #define CU(call) CHECK((call) == CUDA_SUCCESS)
 
 #endif
