@@ -314,12 +314,26 @@ HKD_FN void hkd_announce(const struct hkd_send *s, uint32_t mark, uint32_t bytes
 
 	if (kind == HKD_LENT)
 		((volatile struct hkd_header *)header)->at = at;
-	if (kind == HKD_LINES) {
-		hkd_store_line(header, mark | f, bytes | kind << HKD_KIND_SHIFT | f);
-		return;
-	}
 	hkd_store_relaxed(header + 8, bytes | kind << HKD_KIND_SHIFT | f);
 	hkd_store_release(header, mark | f);
+}
+
+/* Ahead of its lines, which say themselves when they are there. */
+HKD_FN void hkd_announce_lines(const struct hkd_send *s, uint32_t mark, uint32_t bytes,
+			       uint32_t flag)
+{
+	uint64_t f = (uint64_t)flag << 32;
+
+	hkd_store_line(hkd_header_at(s->ring, s->slot), mark | f,
+		       bytes | (uint32_t)HKD_LINES << HKD_KIND_SHIFT | f);
+}
+
+/* Lines alone order nothing but themselves. That will do where a rank has one lane; of several, one
+ * may rely on what another did before it sent a message, to which an answer has come. So there a
+ * message in lines is announced like any other, once everything before it is done. */
+HKD_FN int hkd_announces_ahead(const struct hkd_run *run, const struct hkd_shared *sh)
+{
+	return sh->lines_out && run->prog.nlanes == 1;
 }
 
 /* Where the message goes: a slot, lines, or nowhere since it is lent. */
@@ -619,7 +633,7 @@ HKD_FN void hkd_complete(const struct hkd_run *run, const struct hkd_shared *sh)
 	if (does & HK_DOES_SEND) {
 		struct hkd_send *s = hkd_send_of(run, st);
 
-		if (sh->kind_out != HKD_LINES)
+		if (!hkd_announces_ahead(run, sh))
 			hkd_announce(s, hkd_mark(run, st), sh->bytes, sh->kind_out, sh->out,
 				     sh->flag_out);
 		s->sent++;
@@ -669,9 +683,9 @@ HKD_FN void hkd_interpret(const struct hkd_run *run, struct hkd_shared *sh, unsi
 		hkd_sync(&sh->barrier);
 		if (sh->what == HKD_LEAVE)
 			break;
-		if (thread == 0 && sh->kind_out == HKD_LINES && sh->lines_out)
-			hkd_announce(hkd_send_of(run, sh->st), hkd_mark(run, sh->st), sh->bytes,
-				     HKD_LINES, 0, sh->flag_out);
+		if (thread == 0 && hkd_announces_ahead(run, sh))
+			hkd_announce_lines(hkd_send_of(run, sh->st), hkd_mark(run, sh->st),
+					   sh->bytes, sh->flag_out);
 		hkd_move_step(run, sh, thread, nthreads);
 		hkd_sync(&sh->barrier);
 		if (thread == 0)

@@ -123,7 +123,7 @@ static void set_up(struct member *m, struct hk_reducer_device *dev, const struct
 	struct hk_reduce_group *g = NULL;
 	struct hk_program *prog = NULL;
 
-	*m = (struct member){.binder = {bind_send, bind_recv}, .rank = rank, .algo = algo};
+	*m = (struct member){.binder = {bind_send, bind_recv, 0}, .rank = rank, .algo = algo};
 	m->p = (struct hk_problem){
 		.coll = algo->coll, .nranks = RANKS, .channels = 1, .layout = &star};
 	if (hk_coll_rooted(algo->coll))
