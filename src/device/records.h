@@ -10,11 +10,12 @@
  *     header 0, header 1 ... | lines of slot 0, of slot 1 ... | slot 0 | slot 1 | ...
  *
  * A message's number (from 1 on, cut to 32 bits) is its flag. A short message travels as lines: 8
- * bytes of data in 16, each half of them with its own flag in one 64-bit word, so that data is its own
- * announcement and can be on its way before a fence. A longer one is written to its slot, and then announced
- * by its header; or it stays where it is, if the receiver can read it there, and its header says
- * where that is (it is lent). The header's two words carry the flag, too: {mark, flag} and {bytes
- * and kind, flag}. The receiver says how many messages it is through with in a word at the sender.
+ * bytes of data in 16, each half of them with its own flag in one 64-bit word, so that data is its
+ * own announcement and can be on its way before a fence. A longer one is written to its slot, and
+ * then announced by its header; or it stays where it is, if the receiver can read it there, and its
+ * header says where that is (it is lent). The header's two words carry the flag, too: {mark, flag}
+ * and {bytes and kind, flag}. The receiver says how many messages it is through with in a word at
+ * the sender.
  */
 #ifndef HKD_RECORDS_H
 #define HKD_RECORDS_H
