@@ -47,13 +47,13 @@ typedef struct {
 
 typedef enum {
 	hocketSuccess = 0,
-	hocketUnhandledCudaError = 1,
-	hocketSystemError = 2,	   /* the operating system refused something */
-	hocketInternalError = 3,   /* a bug in Hocket; please report it */
-	hocketInvalidArgument = 4, /* a bad pointer, number or handle */
-	hocketInvalidUsage = 5,	   /* a call at a wrong time, or ranks whose calls don't match */
-	hocketRemoteError = 6,	   /* a peer died, aborted or did not come in time */
-	hocketInProgress = 7,	   /* not finished yet */
+	hocketUnhandledCudaError = 1, /* the CUDA driver refused something, or is not there */
+	hocketSystemError = 2,	      /* the operating system refused something */
+	hocketInternalError = 3,      /* a bug in Hocket; please report it */
+	hocketInvalidArgument = 4,    /* a bad pointer, number or handle */
+	hocketInvalidUsage = 5,	      /* a call at a wrong time, or ranks whose calls don't match */
+	hocketRemoteError = 6,	      /* a peer died, aborted or did not come in time */
+	hocketInProgress = 7,	      /* not finished yet */
 	hocketNumResults = 8
 } hocketResult_t;
 

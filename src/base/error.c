@@ -23,6 +23,7 @@ static const struct {
 	{HK_EWIRE, "malformed message"},
 	{HK_EUSAGE, "invalid usage"},
 	{HK_ESWITCH, "a switch failed"},
+	{HK_ECUDA, "CUDA failed"},
 };
 
 const char *hk_code_name(int code)

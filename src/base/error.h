@@ -17,6 +17,7 @@ enum {
 	HK_EAUTH = 517,	    /* the other end does not know the secret of this unique id */
 	HK_EWIRE = 518,	    /* bytes from another process that make no sense */
 	HK_EUSAGE = 519,    /* a valid call at a wrong time, such as on a finalized communicator */
+	HK_ECUDA = 521,	    /* the CUDA driver refused something, or is not there */
 	HK_ESWITCH = 520,   /* a switch that took part in a call failed; the communicator goes on */
 };
 

@@ -235,6 +235,11 @@ static int sort(struct group *g)
 						"streams and on CUDA streams; use one kind");
 				continue;
 			}
+			if (a->stream && a->stream == b->stream && !a->comm->gpu != !b->comm->gpu)
+				return hk_fail_quiet(
+					HK_EUSAGE,
+					"a group has calls of communicators with and without a GPU "
+					"on one host stream; use a stream for each");
 			if (a->comm == b->comm && !a->stream != !b->stream)
 				return hk_fail_quiet(
 					HK_EUSAGE,

@@ -35,6 +35,8 @@ hocketResult_t hk_result(int err)
 	case HK_EWIRE:
 	case HK_ESWITCH:
 		return hocketRemoteError;
+	case HK_ECUDA:
+		return hocketUnhandledCudaError;
 	case HK_EPROOF:
 		return hocketInternalError;
 	case EINPROGRESS:

@@ -7,7 +7,7 @@
 
 int hk_gpu_exec_open(int device, struct hk_gpu_exec **x)
 {
-	return hk_fail(ENOTSUP,
+	return hk_fail(HK_ECUDA,
 		       "this build of Hocket has no GPU part: build it where nvcc and cuda.h "
 		       "are, or ask for no device");
 }
@@ -19,7 +19,8 @@ int hk_gpu_exec_current(void)
 
 int hk_gpu_exec_mem_alloc(int device, size_t bytes, void **at)
 {
-	return hk_fail(ENOTSUP, "this build of Hocket has no GPU part: there is no memory of GPUs");
+	return hk_fail(HK_ECUDA,
+		       "this build of Hocket has no GPU part: there is no memory of GPUs");
 }
 
 int hk_gpu_exec_mem_free(void *at)

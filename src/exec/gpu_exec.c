@@ -17,7 +17,8 @@
 
 #define MOST_THREADS  512u
 #define LEAST_THREADS 64u
-#define SPARE	      8 /* of the blocks that fit, so many in 1/SPARE stay free for others */
+#define MOST_BLOCKS   32u /* more lanes than that share them */
+#define SPARE	      8	  /* of the blocks that fit, so many in 1/SPARE stay free for others */
 
 int hk_gpu_exec_open(int device, struct hk_gpu_exec **out)
 {
@@ -115,7 +116,8 @@ size_t hk_gpu_exec_memory(const struct hk_gpu_exec *x)
 	return x->memory;
 }
 
-/* All ranks of a GPU must fit on it at the same time, with some room for the application. */
+/* All ranks of a GPU must fit on it at the same time, with some room for the application and for
+ * other communicators' kernels, which may have been queued in another order on each rank. */
 static unsigned choose_blocks(const struct hk_gpu_exec *x, unsigned sharers)
 {
 	unsigned asked = (unsigned)hk_param(HK_PARAM_GPU_BLOCKS);
@@ -124,6 +126,7 @@ static unsigned choose_blocks(const struct hk_gpu_exec *x, unsigned sharers)
 	if (asked)
 		return asked;
 	each = (all - all / SPARE) / (sharers ? sharers : 1);
+	each = each < MOST_BLOCKS ? each : MOST_BLOCKS;
 	return each ? each : 1;
 }
 

@@ -8,7 +8,7 @@
  * Buffers may be on the GPU, in pinned host memory, or anywhere in host memory: then they are
  * copied to the GPU and back.
  *
- * In a build without CUDA opening fails with -ENOTSUP, and so nothing else is ever called.
+ * In a build without CUDA opening fails with -HK_ECUDA, and so nothing else is ever called.
  */
 #ifndef HK_EXEC_GPU_EXEC_H
 #define HK_EXEC_GPU_EXEC_H

@@ -80,7 +80,7 @@ int hk_cuda_open(const struct hk_cuda **cuda)
 
 static int code_of(CUresult r)
 {
-	return r == CUDA_ERROR_OUT_OF_MEMORY ? ENOMEM : EIO;
+	return r == CUDA_ERROR_OUT_OF_MEMORY ? ENOMEM : HK_ECUDA;
 }
 
 static const char *text_of(CUresult r)

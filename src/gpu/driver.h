@@ -70,7 +70,7 @@ struct hk_cuda {
 /* The driver, ready for use. -ENOTSUP, with a quiet sentence, where there is none. */
 int hk_cuda_open(const struct hk_cuda **cuda);
 
-/* 0, or -EIO (-ENOMEM) with a sentence: what was tried, and what the driver says. */
+/* 0, or -HK_ECUDA (-ENOMEM) with a sentence: what was tried, and what the driver says. */
 int hk_cuda_check(CUresult result, const char *what);
 /* The same for a failure that the caller is to handle. */
 int hk_cuda_try(CUresult result, const char *what);

@@ -143,6 +143,10 @@ static int load_kernels(struct hk_gpu *gpu, struct module *m)
 					&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, m->kernels[i]),
 				"loading a kernel");
 	}
+	if (err && m->module) {
+		gpu->cuda->cuModuleUnload(m->module);
+		m->module = NULL;
+	}
 	return err;
 }
 
@@ -228,7 +232,7 @@ int hk_gpu_open(int device, struct hk_gpu **out)
 	struct hk_gpu *gpu;
 
 	if (!count)
-		return hk_fail(ENOTSUP, "there is no GPU here: %s", hk_last_error());
+		return hk_fail(HK_ECUDA, "there is no GPU here: %s", hk_last_error());
 	if (device < 0 || device >= count)
 		return hk_fail(EINVAL, "there is no GPU %d; the CUDA driver shows GPUs 0 to %d",
 			       device, count - 1);
