@@ -255,8 +255,12 @@ static int start_p2p(struct track *t)
 
 	for (unsigned i = 0; i < t->np2p; i++)
 		sends += t->p2p[i].send;
+	if (t->comm->gpu)
+		hk_gpu_exec_hold(t->comm->gpu);
 	err = hk_comm_p2p_plan(t->comm, sends, t->peers, t->np2p - sends, t->peers + sends,
 			       &t->p2p_plan);
+	if (t->comm->gpu)
+		hk_gpu_exec_let_go(t->comm->gpu);
 	if (err)
 		return err;
 	call = (struct hk_call){.in_blocks = t->blocks,
@@ -432,11 +436,8 @@ static int launch_track(struct track *t)
 {
 	int err = hk_comm_check(t->comm);
 
-	if (!err && t->np2p) {
-		hk_gpu_exec_hold(t->comm->gpu);
+	if (!err && t->np2p)
 		err = start_p2p(t);
-		hk_gpu_exec_let_go(t->comm->gpu);
-	}
 	while (!err && t->next < t->nreqs)
 		err = hk_comm_launch(t->comm, &t->reqs[t->next++]);
 	return err;

@@ -295,6 +295,7 @@ int hk_comm_start_gpu(struct hk_comm *c);
 /* c->via becomes the same at both ends of each pair; all ranks call it. */
 int hk_comm_agree_ways(struct hk_comm *c);
 /* Channels of a collective of this size, where nobody asked for a number; 0: as it comes. */
+const char *hk_comm_gpu_algorithms(const struct hk_comm *c, size_t bytes);
 uint32_t hk_comm_gpu_channels(const struct hk_comm *c, size_t bytes);
 size_t hk_comm_device_memory(const struct hk_comm *c);
 /* Queues an accepted request, or a plan and its call, on a CUDA stream. */

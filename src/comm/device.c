@@ -92,6 +92,16 @@ int hk_comm_agree_ways(struct hk_comm *c)
 	return err;
 }
 
+/* The cost model runs a rank's steps one after the other, as a processor does, and so sees no use
+ * in channels. On a GPU lanes run side by side, and only those algorithms fill it whose lanes are
+ * as many as their channels. NULL: any. */
+const char *hk_comm_gpu_algorithms(const struct hk_comm *c, size_t bytes)
+{
+	if (c->ngpu_ranks < c->nranks || c->config.channels || bytes < 512u << 10)
+		return NULL;
+	return "ring_all_reduce,ring_all_gather,ring_reduce_scatter,ring_broadcast,ring_reduce";
+}
+
 /* One lane is one block's work: a few of them for latency, many to keep the memory busy. */
 uint32_t hk_comm_gpu_channels(const struct hk_comm *c, size_t bytes)
 {

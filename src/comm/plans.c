@@ -138,22 +138,24 @@ int hk_comm_choose(struct hk_comm *c, enum hk_coll coll, bool varied, size_t byt
 		   struct hk_choice *choice)
 {
 	unsigned bucket = bucket_of(bytes);
+	size_t size = (size_t)1 << (bucket < 63 ? bucket : 63);
 	struct hk_choice *known = &c->choices[coll][bucket];
 	/* Which root it is must make no difference, or a table per root would be needed. */
-	struct hk_problem p = {
-		.coll = coll,
-		.nranks = c->nranks,
-		.channels = hk_comm_gpu_channels(c, (size_t)1 << (bucket < 63 ? bucket : 63)),
-		.varied = varied,
-		.layout = c->layout};
+	struct hk_problem p = {.coll = coll,
+			       .nranks = c->nranks,
+			       .channels = hk_comm_gpu_channels(c, size),
+			       .varied = varied,
+			       .layout = c->layout};
 	int err = 0;
 
 	/* A v-variant asks anew: not every algorithm can do it, and few plans are made. */
 	if (varied)
 		known = choice;
 	if (!known->algo || varied)
-		err = hk_tune_select(&c->machine, &p, (size_t)1 << (bucket < 63 ? bucket : 63),
-				     *c->config.algorithms ? c->config.algorithms : NULL, known);
+		err = hk_tune_select(&c->machine, &p, size,
+				     *c->config.algorithms ? c->config.algorithms
+							   : hk_comm_gpu_algorithms(c, size),
+				     known);
 	if (!err)
 		*choice = *known;
 	return err;

@@ -665,7 +665,8 @@ HKD_FN void hkd_end(const struct hkd_run *run, unsigned nblocks)
 		c->step = c->tile = c->lends = c->ended = 0;
 	}
 	*(volatile uint64_t *)run->prog.ended = 0;
-	hkd_store_release((uint64_t)&hkd_control(run)->calls, hkd_control(run)->calls + 1);
+	if (run->counts)
+		hkd_store_release((uint64_t)&hkd_control(run)->calls, hkd_control(run)->calls + 1);
 }
 
 HKD_FN void hkd_interpret(const struct hkd_run *run, struct hkd_shared *sh, unsigned block,

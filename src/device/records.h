@@ -91,7 +91,7 @@ struct hkd_control {
 	uint32_t waits; /* HK_DOES_RECV or HK_DOES_SEND; 0: for a lane of its own */
 	uint32_t mark, bytes, expected, own_mark;
 	uint32_t told;	/* the above is there to be read */
-	uint64_t calls; /* that have ended */
+	uint64_t calls; /* that have ended, but for those of graphs */
 };
 
 /* A program in device memory. */
@@ -122,6 +122,7 @@ struct hkd_run {
 	uint32_t ntiles, mark;
 	uint32_t type, op;
 	uint32_t esize, scaled;
+	uint32_t counts; /* in hkd_control.calls; replays of a graph do not */
 };
 
 /* The other kernel's: out[i] = in[i], scaled or divided. */

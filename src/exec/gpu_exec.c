@@ -51,6 +51,9 @@ int hk_gpu_exec_open(int device, struct hk_gpu_exec **out)
 		err = hk_cuda_check(
 			x->cuda->cuEventCreate(&x->last_in_graph, CU_EVENT_DISABLE_TIMING),
 			"making a CUDA event");
+	if (!err)
+		err = hk_cuda_check(x->cuda->cuEventCreate(&x->before, CU_EVENT_DISABLE_TIMING),
+				    "making a CUDA event");
 	hk_gpu_leave(x->gpu);
 	if (err)
 		goto fail;
@@ -185,8 +188,7 @@ static int take_table(struct hk_gpu_exec *x, size_t bytes, bool capturing, uint8
 		t->next = x->tables;
 		x->tables = t;
 	}
-	/* A replay counts as calls, too, so numbers of calls tell nothing once there was one. */
-	t->call = capturing || x->captured ? UINT64_MAX : x->calls + 1;
+	t->call = capturing ? UINT64_MAX : x->calls + 1;
 	*at = t->at;
 	return 0;
 }
@@ -291,7 +293,7 @@ static int order(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
 	CUevent before = capture ? x->last_in_graph : x->last;
 
 	if (capture ? capture != x->last_capture || stream == x->capture_stream
-		    : !x->launched || stream == x->last_stream)
+		    : !x->launched || (stream == x->last_stream && stream != CU_STREAM_PER_THREAD))
 		return 0;
 	return hk_cuda_check(x->cuda->cuStreamWaitEvent(stream, before, 0),
 			     "ordering two CUDA streams");
@@ -305,7 +307,6 @@ static int mark_end(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
 
 	if (err)
 		return err;
-	x->calls++;
 	if (capture) {
 		x->last_capture = capture;
 		x->capture_stream = stream;
@@ -332,6 +333,14 @@ static CUstream stream_for(struct hk_gpu_exec *x, const struct hk_plan *plan,
 	return waits ? (CUstream)hk_gpu_stream(x->gpu) : NULL;
 }
 
+/* What the application has put on the default stream comes before. That can't be said while another
+ * of its threads captures a graph; then nothing is said. */
+static void follow_default(struct hk_gpu_exec *x, CUstream stream)
+{
+	if (x->cuda->cuEventRecord(x->before, NULL) == CUDA_SUCCESS)
+		x->cuda->cuStreamWaitEvent(stream, x->before, 0);
+}
+
 static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call call,
 		  const void *scalar_at, CUstream stream, struct hk_block *blocks)
 {
@@ -341,9 +350,16 @@ static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call ca
 	struct hkd_run run = {0};
 	struct gpu_plan *gp = NULL;
 	struct staging st = {0};
-	int err = hk_gpu_plan(x, plan, &gp);
+	CUstream asked = stream;
+	int err;
 
+	hk_gpu_retire_all(x, false);
+	hk_gpu_exec_hold(x);
+	err = hk_gpu_plan(x, plan, &gp);
+	hk_gpu_exec_let_go(x);
 	stream = stream_for(x, plan, &call, stream);
+	if (stream != asked)
+		follow_default(x, stream);
 	capture = capture_of(x, stream);
 	if (!err)
 		err = order(x, stream, capture);
@@ -358,8 +374,11 @@ static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call ca
 	fill_run(x, plan, &call, scalar_at, &run);
 	err = lay_tables(x, plan, capture != 0, &run);
 	nblocks = run.prog.nlanes < x->blocks ? run.prog.nlanes : x->blocks;
+	run.counts = !capture;
 	if (!err && nblocks)
 		err = hk_gpu_launch(x->gpu, HK_GPU_RUN, nblocks, threads_for(plan), &run, stream);
+	if (!err && nblocks && !capture)
+		x->calls++;
 	if (!err)
 		err = divide(x, plan, &call, stream);
 	if (!err)
@@ -377,9 +396,7 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 	int err = blocks ? hk_gpu_enter(x->gpu) : hk_fail(ENOMEM, "no memory for a call's blocks");
 
 	if (!err) {
-		hk_gpu_exec_hold(x);
 		err = launch(x, plan, *call, scalar_at, stream, blocks);
-		hk_gpu_exec_let_go(x);
 		hk_gpu_leave(x->gpu);
 	}
 	free(blocks);
@@ -536,10 +553,13 @@ void hk_gpu_exec_close(struct hk_gpu_exec *x)
 		x->cuda->cuEventDestroy(x->last);
 		if (x->last_in_graph)
 			x->cuda->cuEventDestroy(x->last_in_graph);
+		if (x->before)
+			x->cuda->cuEventDestroy(x->before);
 		hk_gpu_leave(x->gpu);
 	}
 	if (!x->gpu)
 		return;
+	hk_gpu_retire_all(x, true);
 	hk_gpu_free(x->gpu, x->sends);
 	hk_gpu_free(x->gpu, x->recvs);
 	hk_gpu_free(x->gpu, x->nothing);

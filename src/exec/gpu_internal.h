@@ -50,6 +50,14 @@ struct copy_back {
 	size_t bytes;
 };
 
+/* A program that no plan has any more, but kernels that are queued. */
+struct retired {
+	struct retired *next;
+	uint64_t at;
+	uint64_t call; /* the last that may use it */
+	bool graphs;   /* graphs may, too: for ever */
+};
+
 struct hk_gpu_exec {
 	struct hk_gpu *gpu;
 	const struct hk_cuda *cuda;
@@ -63,7 +71,8 @@ struct hk_gpu_exec {
 	uint64_t nothing;      /* what barriers carry */
 	size_t memory;
 
-	CUevent last; /* the end of the last call, but for those in captures */
+	CUevent before; /* what was on the default stream */
+	CUevent last;	/* the end of the last call, but for those in captures */
 	CUstream last_stream;
 	CUstream waited;       /* of the last call: its end is that of all that were staged */
 	CUevent last_in_graph; /* the end of the last call in a capture: of which, and its stream */
@@ -72,6 +81,7 @@ struct hk_gpu_exec {
 	bool launched, captured; /* there was a call of either kind */
 	_Atomic uint64_t calls;	 /* launched */
 	struct table *tables;
+	struct retired *retired;
 	struct stage *stages;
 	struct copy_back *copies;
 	unsigned ncopies, max_copies;
@@ -97,6 +107,8 @@ struct gpu_plan {
 
 /* --- gpu_plan.c --- */
 
+/* Frees what calls that have ended used; end: everything. */
+void hk_gpu_retire_all(struct hk_gpu_exec *x, bool end);
 /* The plan's program on the GPU, put there if it is not yet. */
 int hk_gpu_plan(struct hk_gpu_exec *x, struct hk_plan *plan, struct gpu_plan **gp);
 

@@ -83,11 +83,41 @@ static int bind(struct hk_gpu_exec *x, const struct hk_plan *plan, struct hk_ste
 	return err;
 }
 
+/* Kernels that are queued read the program, and write to it. */
+static void retire(struct hk_gpu_exec *x, uint64_t at)
+{
+	struct retired *r = at ? malloc(sizeof(*r)) : NULL;
+
+	if (!r) { /* out of memory: then nobody gets it */
+		if (at)
+			hk_gpu_abandon(x->gpu, at);
+		return;
+	}
+	*r = (struct retired){x->retired, at, x->calls, x->captured};
+	x->retired = r;
+}
+
+void hk_gpu_retire_all(struct hk_gpu_exec *x, bool end)
+{
+	uint64_t ended = x->control ? __atomic_load_n(&x->control->calls, __ATOMIC_ACQUIRE) : 0;
+	struct retired **place = &x->retired, *r;
+
+	while ((r = *place) != NULL) {
+		if (!end && (r->graphs || r->call > ended)) {
+			place = &r->next;
+			continue;
+		}
+		hk_gpu_free(x->gpu, r->at);
+		*place = r->next;
+		free(r);
+	}
+}
+
 static void plan_free(struct hk_device_plan *base)
 {
 	struct gpu_plan *gp = (struct gpu_plan *)base;
 
-	hk_gpu_free(gp->x->gpu, gp->memory);
+	retire(gp->x, gp->memory);
 	free(gp);
 }
 

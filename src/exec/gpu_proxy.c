@@ -207,7 +207,9 @@ static int move_all(struct hk_gpu_exec *x)
 	bool busy = x->calls != __atomic_load_n(&x->control->calls, __ATOMIC_ACQUIRE);
 	int moved = 0;
 
-	pthread_mutex_lock(&x->lock);
+	/* Whoever makes connections at the moment may take its time. */
+	if (pthread_mutex_trylock(&x->lock))
+		return 0;
 	for (struct proxy *p = x->proxies; p; p = p->next) {
 		int r = p->send ? move_out(p) : move_in(p, busy);
 
@@ -277,6 +279,13 @@ static int watch(struct hk_gpu_exec *x)
 	}
 	if (!err)
 		err = x->guard->failed(x->guard);
+	/* A thread that waited too long for the rest of a message stops all, and says no more. */
+	if (!err && __atomic_load_n(&x->control->stop, __ATOMIC_ACQUIRE) &&
+	    !__atomic_load_n(&x->control->failure, __ATOMIC_ACQUIRE)) {
+		err = hk_fail(ETIMEDOUT, "rank %d's kernel waited %.1f s for the rest of a message",
+			      x->rank, (double)x->timeout_ns / 1e9);
+		x->guard->fail(x->guard, err);
+	}
 	if (err)
 		stop(x);
 	return err;

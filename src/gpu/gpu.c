@@ -74,6 +74,11 @@ const char *hk_gpu_name(const struct hk_gpu *gpu)
 	return gpu->name;
 }
 
+uint64_t hk_gpu_context(const struct hk_gpu *gpu)
+{
+	return (uintptr_t)gpu->context;
+}
+
 uint64_t hk_gpu_id(const struct hk_gpu *gpu)
 {
 	uint64_t h = 0xcbf29ce484222325ull;

@@ -35,6 +35,8 @@ void hk_gpu_close(struct hk_gpu *gpu);
 int hk_gpu_device(const struct hk_gpu *gpu);
 /* "NVIDIA H100 ... at 0000:18:00.0". */
 const char *hk_gpu_name(const struct hk_gpu *gpu);
+/* Equal for the same context of this process. */
+uint64_t hk_gpu_context(const struct hk_gpu *gpu);
 /* Equal for the same GPU in all processes of a host. */
 uint64_t hk_gpu_id(const struct hk_gpu *gpu);
 int hk_gpu_multiprocessors(const struct hk_gpu *gpu);

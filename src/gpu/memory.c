@@ -23,6 +23,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* In the GPU's primary context, which is the CUDA runtime's. */
 static int allocate(const struct hk_cuda *cuda, CUdevice device, size_t bytes, CUdeviceptr *at)
 {
+	CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
 	CUcontext context = NULL;
 	int err = hk_cuda_check(cuda->cuDevicePrimaryCtxRetain(&context, device),
 				"making a CUDA context");
@@ -31,7 +32,10 @@ static int allocate(const struct hk_cuda *cuda, CUdevice device, size_t bytes, C
 		return err;
 	err = hk_cuda_check(cuda->cuCtxPushCurrent(context), "using a CUDA context");
 	if (!err) {
+		/* A graph that this thread captures is not to be disturbed. */
+		cuda->cuThreadExchangeStreamCaptureMode(&mode);
 		err = hk_cuda_check(cuda->cuMemAlloc(at, bytes), "allocating GPU memory");
+		cuda->cuThreadExchangeStreamCaptureMode(&mode);
 		cuda->cuCtxPopCurrent(&context);
 	}
 	if (err)

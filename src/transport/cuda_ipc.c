@@ -16,7 +16,8 @@
  * GPU and must be what the peer said. Where that fails (containers that share no namespace, GPUs
  * that don't reach each other) the next transport serves the pair, with the reason in the log.
  *
- * Ranks of one process lend: a message stays where it is, and its receiver reads it there.
+ * Ranks of one process on one GPU lend: a message stays where it is, and its receiver reads it
+ * there. (Between GPUs, what one may reach of the other depends on how the memory was allocated.)
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct ipc_addr {
 	uint64_t magic, host, process; /* process: random, so that a reused number is no match */
 	uint64_t segment;	       /* its address, for ranks of the same process */
 	uint64_t nonce;		       /* what its probe page is filled with */
+	uint64_t context;	       /* likewise */
 	int32_t device, unused;
 	uint8_t handle[HK_GPU_HANDLE_BYTES];
 };
@@ -49,6 +51,7 @@ _Static_assert(sizeof(struct ipc_addr) <= HK_ADDR_BYTES, "an address fits");
 struct ipc_peer {
 	uint64_t segment; /* 0: not opened */
 	bool refused, opened, same_process;
+	bool same_context; /* kernels here reach all that kernels there do */
 };
 
 struct ipc_endpoint {
@@ -215,6 +218,7 @@ static int ipc_open(const struct hk_endpoint_env *env, struct hk_endpoint **ep,
 	if (hk_gpu_export(env->gpu, e->segment, a.handle))
 		memset(a.handle, 0, sizeof(a.handle));
 	a.segment = e->segment;
+	a.context = hk_gpu_context(env->gpu);
 	a.device = hk_gpu_device(env->gpu);
 	memset(addr, 0, sizeof(*addr));
 	memcpy(addr->bytes, &a, sizeof(a));
@@ -245,6 +249,7 @@ static int open_peer(struct ipc_endpoint *e, const struct ipc_addr *a, struct ip
 	int err;
 
 	p->same_process = a->process == e->process;
+	p->same_context = p->same_process && a->context == hk_gpu_context(e->env.gpu);
 	if (p->same_process)
 		err = hk_gpu_reach(e->env.gpu, a->device);
 	else
@@ -348,7 +353,7 @@ static int ipc_connect_send(struct hk_endpoint *ep, int peer, uint32_t channel,
 				      .slots = e->env.slots,
 				      .slot_bytes = e->env.usual_bytes,
 				      .line_bytes = LINE_BYTES,
-				      .lends = p->same_process ? LEND_BYTES : 0,
+				      .lends = p->same_context ? LEND_BYTES : 0,
 				      .peer = peer};
 	s->next = e->sends;
 	e->sends = s;
