@@ -58,7 +58,11 @@ void hk_bench_buffer_close(struct hk_bench_buffer *b, bool comm_alive)
 
 int hk_bench_buffer_put(const struct hk_bench_buffer *b, size_t from, size_t bytes)
 {
-	return b->gpu ? hk_bench_gpu_copy(b->gpu, b->at + from, b->host + from, bytes) : 0;
+	if (!b->gpu)
+		return 0;
+	if (hk_bench_gpu_copy(b->gpu, b->at + from, b->host + from, bytes))
+		return -1;
+	return hk_bench_gpu_wait(b->gpu); /* the host's copy is about to change */
 }
 
 int hk_bench_buffer_get(const struct hk_bench_buffer *b, size_t from, size_t bytes)
