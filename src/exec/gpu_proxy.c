@@ -242,7 +242,7 @@ static int describe(const struct hk_gpu_exec *x)
 {
 	const struct hkd_control *c = x->control;
 
-	if (c->failure == HKD_MISMATCH)
+	if (__atomic_load_n(&c->failure, __ATOMIC_RELAXED) == HKD_MISMATCH)
 		return hk_fail(
 			HK_EMISMATCH,
 			"rank %d sent a message of another call than rank %d is in (mark %08x, %u "
