@@ -366,7 +366,8 @@ static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call ca
 	if (!err && plan->problem.coll == HK_BARRIER)
 		call.in = call.out = (void *)(uintptr_t)x->nothing;
 	else if (!err)
-		err = hk_gpu_stage_in(x, plan, &call, blocks, blocks + nin, capture != 0, &st);
+		err = hk_gpu_stage_in(x, plan, &call, blocks, blocks ? blocks + nin : NULL,
+				      capture != 0, &st);
 	if (err)
 		return err;
 	hk_plan_begin(plan, &call);
@@ -392,8 +393,9 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 	uint32_t n = plan->varied ? (plan->prog->nchunks[HK_IN] + plan->prog->nchunks[HK_OUT]) /
 					    plan->period
 				  : 0;
-	struct hk_block *blocks = calloc(n + 1, sizeof(*blocks));
-	int err = blocks ? hk_gpu_enter(x->gpu) : hk_fail(ENOMEM, "no memory for a call's blocks");
+	struct hk_block *blocks = n ? calloc(n, sizeof(*blocks)) : NULL;
+	int err = blocks || !n ? hk_gpu_enter(x->gpu)
+			       : hk_fail(ENOMEM, "no memory for a call's blocks");
 
 	if (!err) {
 		err = launch(x, plan, *call, scalar_at, stream, blocks);

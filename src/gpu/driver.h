@@ -17,7 +17,6 @@ CUresult CUDAAPI cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatu
 /* The functions of the driver that we use: F is applied to each name. */
 #define HK_CUDA_FUNCTIONS(F)                                                                       \
 	F(cuInit)                                                                                  \
-	F(cuDriverGetVersion)                                                                      \
 	F(cuDeviceGetCount)                                                                        \
 	F(cuDeviceGet)                                                                             \
 	F(cuDeviceGetName)                                                                         \
@@ -35,7 +34,6 @@ CUresult CUDAAPI cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatu
 	F(cuMemFree)                                                                               \
 	F(cuMemHostAlloc)                                                                          \
 	F(cuMemFreeHost)                                                                           \
-	F(cuMemHostGetDevicePointer)                                                               \
 	F(cuMemcpyAsync)                                                                           \
 	F(cuMemsetD8Async)                                                                         \
 	F(cuPointerGetAttributes)                                                                  \
@@ -52,14 +50,12 @@ CUresult CUDAAPI cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatu
 	F(cuEventDestroy)                                                                          \
 	F(cuEventRecord)                                                                           \
 	F(cuEventSynchronize)                                                                      \
-	F(cuEventQuery)                                                                            \
 	F(cuLaunchKernel)                                                                          \
 	F(cuModuleLoadData)                                                                        \
 	F(cuModuleUnload)                                                                          \
 	F(cuModuleGetFunction)                                                                     \
 	F(cuFuncGetAttribute)                                                                      \
 	F(cuOccupancyMaxActiveBlocksPerMultiprocessor)                                             \
-	F(cuGetErrorName)                                                                          \
 	F(cuGetErrorString)
 
 #define HK_CUDA_MEMBER(name) __typeof__(&(name)) name;

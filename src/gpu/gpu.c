@@ -93,11 +93,6 @@ struct CUstream_st *hk_gpu_stream(const struct hk_gpu *gpu)
 	return gpu->calls;
 }
 
-int hk_gpu_multiprocessors(const struct hk_gpu *gpu)
-{
-	return gpu->multiprocessors;
-}
-
 const struct hk_cuda *hk_gpu_driver(const struct hk_gpu *gpu)
 {
 	return gpu->cuda;

@@ -39,7 +39,6 @@ const char *hk_gpu_name(const struct hk_gpu *gpu);
 uint64_t hk_gpu_context(const struct hk_gpu *gpu);
 /* Equal for the same GPU in all processes of a host. */
 uint64_t hk_gpu_id(const struct hk_gpu *gpu);
-int hk_gpu_multiprocessors(const struct hk_gpu *gpu);
 const struct hk_cuda *hk_gpu_driver(const struct hk_gpu *gpu);
 
 /* A stream of our own for kernels; it does not wait for the default one, nor that for it. Nothing
