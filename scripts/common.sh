@@ -14,8 +14,8 @@ die() {
 	exit 1
 }
 
-# configure_and_build DIR [MESON ARGS...]: idempotent; changed arguments take effect.
-configure_and_build() {
+# configure_dir DIR [MESON ARGS...]: idempotent; changed arguments take effect.
+configure_dir() {
 	local dir=$1 log
 	shift
 	log=$(mktemp)
@@ -29,9 +29,22 @@ configure_and_build() {
 		cat "$log" >&2
 		die "meson could not configure $dir: see above"
 	}
-	ninja -C "$dir" >"$log" 2>&1 || {
+	rm -f "$log"
+}
+
+# build_dir DIR [TARGETS...]: all, or these.
+build_dir() {
+	local dir=$1 log
+	shift
+	log=$(mktemp)
+	ninja -C "$dir" "$@" >"$log" 2>&1 || {
 		grep -vE '^\[[0-9]+/[0-9]+\] (Compiling|Linking|Generating)' "$log" >&2 || true
 		die "the build in $dir failed: see above"
 	}
 	rm -f "$log"
+}
+
+configure_and_build() {
+	configure_dir "$@"
+	build_dir "$1"
 }
