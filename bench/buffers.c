@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int try(hocketResult_t res, const char *what)
 {
@@ -30,13 +31,10 @@ int hk_bench_buffer_open(struct hk_bench_buffer *b, struct hk_bench_gpu *gpu, si
 	*b = (struct hk_bench_buffer){.gpu = gpu, .comm = comm};
 	if (gpu) {
 		b->at = hk_bench_gpu_alloc(gpu, bytes);
-		b->host = b->at ? hk_bench_gpu_alloc_host(gpu, bytes) : NULL;
-		if (!b->host)
+		if (!b->at)
 			return -1;
-	} else {
-		if (open_host(b, bytes, comm != NULL))
-			return -1;
-		b->host = b->at;
+	} else if (open_host(b, bytes, comm != NULL)) {
+		return -1;
 	}
 	return comm ? try(hocketCommRegister(comm, b->at, bytes, &b->handle), "hocketCommRegister")
 		    : 0;
@@ -46,30 +44,37 @@ void hk_bench_buffer_close(struct hk_bench_buffer *b, bool comm_alive)
 {
 	if (b->handle && comm_alive)
 		try(hocketCommDeregister(b->comm, b->handle), "hocketCommDeregister");
-	if (b->gpu) {
+	if (b->gpu)
 		hk_bench_gpu_free(b->gpu, b->at);
-		hk_bench_gpu_free_host(b->gpu, b->host);
-	} else if (b->comm) {
+	else if (b->comm)
 		hocketMemFree(b->at);
-	} else {
+	else
 		free(b->at);
+}
+
+int hk_bench_buffer_set(const struct hk_bench_buffer *b, size_t from, unsigned char byte,
+			size_t bytes)
+{
+	if (b->gpu)
+		return hk_bench_gpu_set(b->gpu, b->at + from, byte, bytes);
+	memset(b->at + from, byte, bytes);
+	return 0;
+}
+
+int hk_bench_buffer_count(const struct hk_bench_buffer *b, size_t from, unsigned char byte,
+			  size_t bytes, size_t *wrong)
+{
+	unsigned char copied[64];
+	const unsigned char *at = (const unsigned char *)b->at + from;
+
+	if (b->gpu) {
+		at = copied;
+		if (bytes > sizeof(copied) ||
+		    hk_bench_gpu_copy(b->gpu, copied, b->at + from, bytes) ||
+		    hk_bench_gpu_wait(b->gpu))
+			return -1;
 	}
-}
-
-int hk_bench_buffer_put(const struct hk_bench_buffer *b, size_t from, size_t bytes)
-{
-	if (!b->gpu)
-		return 0;
-	if (hk_bench_gpu_copy(b->gpu, b->at + from, b->host + from, bytes))
-		return -1;
-	return hk_bench_gpu_wait(b->gpu); /* the host's copy is about to change */
-}
-
-int hk_bench_buffer_get(const struct hk_bench_buffer *b, size_t from, size_t bytes)
-{
-	if (!b->gpu)
-		return 0;
-	if (hk_bench_gpu_copy(b->gpu, b->host + from, b->at + from, bytes))
-		return -1;
-	return hk_bench_gpu_wait(b->gpu);
+	for (size_t i = 0; i < bytes; i++)
+		*wrong += at[i] != byte;
+	return 0;
 }

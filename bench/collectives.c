@@ -286,84 +286,78 @@ static hocketResult_t hypercube(const struct hk_perf_call *c)
 
 /* --- results --- */
 
-static size_t reduced(const struct hk_verify *v, const struct hk_perf_call *c)
+static void reduced(struct hk_check *k, const struct hk_perf_call *c)
 {
-	return hk_verify_reduced(v, 0, c->shape->recv, c->recv);
+	hk_check_reduced(k, 0, c->shape->recv, c->recv);
 }
 
 /* Of the part of the vector that starts where the result would be in place. */
-static size_t own_part_reduced(const struct hk_verify *v, const struct hk_perf_call *c)
+static void own_part_reduced(struct hk_check *k, const struct hk_perf_call *c)
 {
-	return hk_verify_reduced(v, c->shape->recv_at, c->shape->recv, c->recv);
+	hk_check_reduced(k, c->shape->recv_at, c->shape->recv, c->recv);
 }
 
-static size_t of_root(const struct hk_verify *v, const struct hk_perf_call *c)
+static void of_root(struct hk_check *k, const struct hk_perf_call *c)
 {
-	return hk_verify_input(v, c->who.root, 0, c->shape->recv, c->recv);
+	hk_check_input(k, c->who.root, 0, c->shape->recv, c->recv);
 }
 
-static size_t own_part_of_root(const struct hk_verify *v, const struct hk_perf_call *c)
+static void own_part_of_root(struct hk_check *k, const struct hk_perf_call *c)
 {
-	return hk_verify_input(v, c->who.root, c->shape->recv_at, c->shape->recv, c->recv);
+	hk_check_input(k, c->who.root, c->shape->recv_at, c->shape->recv, c->recv);
 }
 
 /* Block r is the first `count` elements of rank r's input. */
-static size_t gathered(const struct hk_verify *v, const struct hk_perf_call *c)
+static void gathered(struct hk_check *k, const struct hk_perf_call *c)
 {
-	size_t n = 0;
+	size_t count = c->shape->count;
 
-	for (int r = 0; r < v->nranks && c->shape->recv; r++)
-		n += hk_verify_input(v, r, 0, c->shape->count,
-				     at(c, c->recv, (size_t)r * c->shape->count));
-	return n;
+	for (int r = 0; r < c->who.nranks; r++)
+		hk_check_input(k, r, 0, count, at(c, c->recv, (size_t)r * count));
 }
 
-static size_t gathered_v(const struct hk_verify *v, const struct hk_perf_call *c)
+static void gathered_v(struct hk_check *k, const struct hk_perf_call *c)
 {
-	size_t n = 0, first = 0;
+	size_t first = 0;
 
-	for (int r = 0; r < v->nranks && c->shape->recv; r++) {
-		n += hk_verify_input(v, r, 0, c->shape->counts[r], at(c, c->recv, first));
+	for (int r = 0; r < c->who.nranks; r++) {
+		hk_check_input(k, r, 0, c->shape->counts[r], at(c, c->recv, first));
 		first += c->shape->counts[r];
 	}
-	return n;
 }
 
-static size_t exchanged(const struct hk_verify *v, const struct hk_perf_call *c)
+static void exchanged(struct hk_check *k, const struct hk_perf_call *c)
 {
-	size_t n = 0, count = c->shape->count;
+	size_t count = c->shape->count;
 
-	for (int r = 0; r < v->nranks; r++)
-		n += hk_verify_input(v, r, (size_t)c->who.rank * count, count,
-				     at(c, c->recv, (size_t)r * count));
-	return n;
+	for (int r = 0; r < c->who.nranks; r++)
+		hk_check_input(k, r, (size_t)c->who.rank * count, count,
+			       at(c, c->recv, (size_t)r * count));
 }
 
-static size_t exchanged_v(const struct hk_verify *v, const struct hk_perf_call *c)
+static void exchanged_v(struct hk_check *k, const struct hk_perf_call *c)
 {
-	size_t n = 0, to = 0, ranks = (size_t)v->nranks;
+	size_t to = 0, ranks = (size_t)c->who.nranks;
 	size_t unit = c->shape->total / (ranks * (ranks + 1) / 2);
 
-	for (int r = 0; r < v->nranks; r++) {
+	for (int r = 0; r < c->who.nranks; r++) {
 		size_t from = 0;
 
-		for (int k = 0; k < c->who.rank; k++)
-			from += amount(unit, r, k, v->nranks);
-		n += hk_verify_input(v, r, from, c->shape->recv_counts[r], at(c, c->recv, to));
+		for (int i = 0; i < c->who.rank; i++)
+			from += amount(unit, r, i, c->who.nranks);
+		hk_check_input(k, r, from, c->shape->recv_counts[r], at(c, c->recv, to));
 		to += c->shape->recv_counts[r];
 	}
-	return n;
 }
 
-static size_t of_previous(const struct hk_verify *v, const struct hk_perf_call *c)
+static void of_previous(struct hk_check *k, const struct hk_perf_call *c)
 {
-	return hk_verify_input(v, (c->who.rank + v->nranks - 1) % v->nranks, 0, c->shape->recv,
-			       c->recv);
+	hk_check_input(k, (c->who.rank + c->who.nranks - 1) % c->who.nranks, 0, c->shape->recv,
+		       c->recv);
 }
 
-static size_t none(const struct hk_verify *v, const struct hk_perf_call *c)
+static void none(struct hk_check *k, const struct hk_perf_call *c)
 {
-	return 0;
 }
 
 /* --- the table --- */
@@ -377,7 +371,7 @@ const struct hk_perf_collective hk_perf_collectives[] = {
 	 .shape = same,
 	 .bus_factor = twice_but_own,
 	 .call = all_reduce,
-	 .wrong = reduced},
+	 .check = reduced},
 	{.name = "reduce_scatter",
 	 .algorithm = "reduce_scatter",
 	 .reduces = true,
@@ -385,14 +379,14 @@ const struct hk_perf_collective hk_perf_collectives[] = {
 	 .shape = reduce_scatter_shape,
 	 .bus_factor = but_own,
 	 .call = reduce_scatter,
-	 .wrong = own_part_reduced},
+	 .check = own_part_reduced},
 	{.name = "all_gather",
 	 .algorithm = "all_gather",
 	 .in_place = true,
 	 .shape = all_gather_shape,
 	 .bus_factor = but_own,
 	 .call = all_gather,
-	 .wrong = gathered},
+	 .check = gathered},
 	{.name = "broadcast",
 	 .algorithm = "broadcast",
 	 .rooted = true,
@@ -400,7 +394,7 @@ const struct hk_perf_collective hk_perf_collectives[] = {
 	 .shape = broadcast_shape,
 	 .bus_factor = once,
 	 .call = broadcast,
-	 .wrong = of_root},
+	 .check = of_root},
 	{.name = "reduce",
 	 .algorithm = "reduce",
 	 .reduces = true,
@@ -409,13 +403,13 @@ const struct hk_perf_collective hk_perf_collectives[] = {
 	 .shape = reduce_shape,
 	 .bus_factor = once,
 	 .call = reduce,
-	 .wrong = reduced},
+	 .check = reduced},
 	{.name = "alltoall",
 	 .algorithm = "all_to_all",
 	 .shape = all_to_all_shape,
 	 .bus_factor = but_own,
 	 .call = all_to_all,
-	 .wrong = exchanged},
+	 .check = exchanged},
 	{.name = "gather",
 	 .algorithm = "gather",
 	 .rooted = true,
@@ -423,7 +417,7 @@ const struct hk_perf_collective hk_perf_collectives[] = {
 	 .shape = gather_shape,
 	 .bus_factor = but_own,
 	 .call = gather,
-	 .wrong = gathered},
+	 .check = gathered},
 	{.name = "scatter",
 	 .algorithm = "scatter",
 	 .rooted = true,
@@ -431,58 +425,58 @@ const struct hk_perf_collective hk_perf_collectives[] = {
 	 .shape = scatter_shape,
 	 .bus_factor = but_own,
 	 .call = scatter,
-	 .wrong = own_part_of_root},
+	 .check = own_part_of_root},
 	{.name = "barrier",
 	 .algorithm = "barrier",
 	 .sizeless = true,
 	 .shape = nothing_shape,
 	 .bus_factor = once,
 	 .call = barrier,
-	 .wrong = none},
+	 .check = none},
 	{.name = "all_gather_v",
 	 .in_place = true,
 	 .shape = all_gather_v_shape,
 	 .bus_factor = but_own,
 	 .call = all_gather_v,
-	 .wrong = gathered_v},
+	 .check = gathered_v},
 	{.name = "reduce_scatter_v",
 	 .reduces = true,
 	 .in_place = true,
 	 .shape = reduce_scatter_v_shape,
 	 .bus_factor = but_own,
 	 .call = reduce_scatter_v,
-	 .wrong = own_part_reduced},
+	 .check = own_part_reduced},
 	{.name = "alltoall_v",
 	 .shape = all_to_all_v_shape,
 	 .bus_factor = but_own,
 	 .call = all_to_all_v,
-	 .wrong = exchanged_v},
+	 .check = exchanged_v},
 	{.name = "gather_v",
 	 .rooted = true,
 	 .in_place = true,
 	 .shape = gather_v_shape,
 	 .bus_factor = but_own,
 	 .call = gather_v,
-	 .wrong = gathered_v},
+	 .check = gathered_v},
 	{.name = "scatter_v",
 	 .rooted = true,
 	 .in_place = true,
 	 .shape = scatter_v_shape,
 	 .bus_factor = but_own,
 	 .call = scatter_v,
-	 .wrong = own_part_of_root},
+	 .check = own_part_of_root},
 	{.name = "sendrecv",
 	 .shape = same,
 	 .bus_factor = once,
 	 .call = sendrecv,
-	 .wrong = of_previous},
+	 .check = of_previous},
 	{.name = "hypercube",
 	 .powers = true,
 	 .in_place = true,
 	 .shape = all_gather_shape,
 	 .bus_factor = but_own,
 	 .call = hypercube,
-	 .wrong = gathered},
+	 .check = gathered},
 };
 
 const unsigned hk_nperf_collectives = sizeof(hk_perf_collectives) / sizeof(hk_perf_collectives[0]);

@@ -161,14 +161,19 @@ static size_t check(struct bench *b, enum side side)
 	struct hk_verify v = {hocketFloat32, hocketSum, b->launch.nprocs,
 			      b->shape.total * 2 + side};
 	struct hk_perf_call call = make_call(b);
+	struct hk_wrong found = HK_NONE_WRONG;
 	unsigned long long wrong, all;
+	struct hk_check k;
 
+	hk_check_begin(&k, &v, NULL, call.recv);
 	memset(b->recv, 0xa5, b->shape.recv * sizeof(float));
 	hk_verify_fill(&v, b->launch.rank, 0, b->shape.send, (void *)(uintptr_t)call.send);
 	run_calls(b, side, 1);
 	wrong = hk_verify_input(&v, b->launch.rank, 0, b->shape.send, call.send);
 	if (b->shape.recv)
-		wrong += b->o.coll->wrong(&v, &call);
+		b->o.coll->check(&k, &call);
+	hk_check_end(&k, &found);
+	wrong += found.count;
 	MPI_Allreduce(&wrong, &all, 1, MPI_UNSIGNED_LONG_LONG, MPI_SUM, MPI_COMM_WORLD);
 	return (size_t)all;
 }

@@ -25,6 +25,9 @@ struct hk_element {
 /* Indexed by hocketDataType_t. */
 extern const struct hk_element hk_elements[hocketNumTypes];
 
+struct hk_format;
+/* The part of it that conversions need (values.h). */
+struct hk_format hk_element_format(hocketDataType_t type);
 /* The type of that name, or -1. */
 int hk_element_find(const char *name);
 /* Writes n values, each exactly representable in the type, to dst. */

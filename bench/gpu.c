@@ -13,6 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels.h"
+
+#define BLOCK_THREADS 256
+#define MOST_BLOCKS   2048
+
+/* kernels.cu, compiled for several generations of GPUs. */
+extern const unsigned char hk_bench_image[];
+
 #define FUNCTIONS(F)                                                                               \
 	F(cuInit)                                                                                  \
 	F(cuDeviceGet)                                                                             \
@@ -23,9 +31,12 @@
 	F(cuCtxPopCurrent)                                                                         \
 	F(cuMemAlloc)                                                                              \
 	F(cuMemFree)                                                                               \
-	F(cuMemHostAlloc)                                                                          \
-	F(cuMemFreeHost)                                                                           \
 	F(cuMemcpyAsync)                                                                           \
+	F(cuMemsetD8Async)                                                                         \
+	F(cuModuleLoadData)                                                                        \
+	F(cuModuleUnload)                                                                          \
+	F(cuModuleGetFunction)                                                                     \
+	F(cuLaunchKernel)                                                                          \
 	F(cuStreamCreate)                                                                          \
 	F(cuStreamDestroy)                                                                         \
 	F(cuStreamSynchronize)                                                                     \
@@ -61,6 +72,9 @@ struct hk_bench_gpu {
 	CUcontext context;
 	CUstream stream;
 	CUgraphExec graph;
+	CUmodule module;
+	CUfunction fill, check;
+	CUdeviceptr wrong; /* a struct hk_wrong, of the checks since it was last asked for */
 };
 
 static int try(CUresult r, const char *what)
@@ -100,6 +114,35 @@ const char *hk_bench_gpu_missing(void)
 	return NULL;
 }
 
+static const struct hk_wrong none_wrong = HK_NONE_WRONG;
+
+static int forget_wrong(const struct hk_bench_gpu *gpu)
+{
+	return hk_bench_gpu_copy(gpu, (void *)(uintptr_t)gpu->wrong, &none_wrong,
+				 sizeof(none_wrong)) ||
+	       hk_bench_gpu_wait(gpu);
+}
+
+static int load_kernels(struct hk_bench_gpu *gpu)
+{
+	if (try(driver.cuModuleLoadData(&gpu->module, hk_bench_image),
+		"loading the benchmarks' kernels (a build is for the generations of GPUs in "
+		"-Dgpu_archs, and for drivers as new as its nvcc)"))
+		return -1;
+	if (try(driver.cuModuleGetFunction(&gpu->fill, gpu->module, HK_BENCH_FILL_KERNEL),
+		"cuModuleGetFunction") ||
+	    try(driver.cuModuleGetFunction(&gpu->check, gpu->module, HK_BENCH_CHECK_KERNEL),
+		"cuModuleGetFunction") ||
+	    try(driver.cuMemAlloc(&gpu->wrong, sizeof(none_wrong)), "cuMemAlloc"))
+		goto unload;
+	if (!forget_wrong(gpu))
+		return 0;
+	try(driver.cuMemFree(gpu->wrong), "cuMemFree");
+unload:
+	try(driver.cuModuleUnload(gpu->module), "cuModuleUnload");
+	return -1;
+}
+
 int hk_bench_gpu_open(int device, struct hk_bench_gpu **out)
 {
 	struct hk_bench_gpu *gpu = calloc(1, sizeof(*gpu));
@@ -115,8 +158,12 @@ int hk_bench_gpu_open(int device, struct hk_bench_gpu **out)
 		goto release;
 	if (try(driver.cuStreamCreate(&gpu->stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate"))
 		goto pop;
+	if (load_kernels(gpu))
+		goto destroy;
 	*out = gpu;
 	return 0;
+destroy:
+	try(driver.cuStreamDestroy(gpu->stream), "cuStreamDestroy");
 pop:
 	driver.cuCtxPopCurrent(&gpu->context);
 release:
@@ -132,6 +179,8 @@ void hk_bench_gpu_close(struct hk_bench_gpu *gpu)
 	if (!gpu)
 		return;
 	hk_bench_gpu_drop_graph(gpu);
+	try(driver.cuMemFree(gpu->wrong), "cuMemFree");
+	try(driver.cuModuleUnload(gpu->module), "cuModuleUnload");
 	try(driver.cuStreamDestroy(gpu->stream), "cuStreamDestroy");
 	driver.cuCtxPopCurrent(&popped);
 	try(driver.cuDevicePrimaryCtxRelease(gpu->device), "cuDevicePrimaryCtxRelease");
@@ -163,23 +212,10 @@ void *hk_bench_gpu_alloc(const struct hk_bench_gpu *gpu, size_t bytes)
 	return (void *)(uintptr_t)at;
 }
 
-void *hk_bench_gpu_alloc_host(const struct hk_bench_gpu *gpu, size_t bytes)
-{
-	void *at = NULL;
-
-	return try(driver.cuMemHostAlloc(&at, bytes, 0), "cuMemHostAlloc") ? NULL : at;
-}
-
 void hk_bench_gpu_free(const struct hk_bench_gpu *gpu, void *at)
 {
 	if (at)
 		try(driver.cuMemFree((CUdeviceptr)(uintptr_t)at), "cuMemFree");
-}
-
-void hk_bench_gpu_free_host(const struct hk_bench_gpu *gpu, void *at)
-{
-	if (at)
-		try(driver.cuMemFreeHost(at), "cuMemFreeHost");
 }
 
 int hk_bench_gpu_copy(const struct hk_bench_gpu *gpu, void *dst, const void *src, size_t bytes)
@@ -189,6 +225,49 @@ int hk_bench_gpu_copy(const struct hk_bench_gpu *gpu, void *dst, const void *src
 	return try(driver.cuMemcpyAsync((CUdeviceptr)(uintptr_t)dst, (CUdeviceptr)(uintptr_t)src,
 					bytes, gpu->stream),
 		   "cuMemcpyAsync");
+}
+
+int hk_bench_gpu_set(const struct hk_bench_gpu *gpu, void *dst, unsigned char byte, size_t bytes)
+{
+	if (!bytes)
+		return 0;
+	return try(driver.cuMemsetD8Async((CUdeviceptr)(uintptr_t)dst, byte, bytes, gpu->stream),
+		   "cuMemsetD8Async");
+}
+
+static int launch(const struct hk_bench_gpu *gpu, CUfunction kernel, struct hk_bench_run *run)
+{
+	uint64_t blocks = (run->n + BLOCK_THREADS - 1) / BLOCK_THREADS;
+	void *params[] = {run};
+
+	if (!run->n)
+		return 0;
+	return try(driver.cuLaunchKernel(kernel,
+					 blocks < MOST_BLOCKS ? (unsigned)blocks : MOST_BLOCKS, 1,
+					 1, BLOCK_THREADS, 1, 1, 0, gpu->stream, params, NULL),
+		   "cuLaunchKernel");
+}
+
+int hk_bench_gpu_fill(const struct hk_bench_gpu *gpu, const struct hk_bench_run *run)
+{
+	struct hk_bench_run mine = *run;
+
+	return launch(gpu, gpu->fill, &mine);
+}
+
+int hk_bench_gpu_check(const struct hk_bench_gpu *gpu, const struct hk_bench_run *run)
+{
+	struct hk_bench_run mine = *run;
+
+	mine.wrong = gpu->wrong;
+	return launch(gpu, gpu->check, &mine);
+}
+
+int hk_bench_gpu_wrong(const struct hk_bench_gpu *gpu, struct hk_wrong *wrong)
+{
+	if (hk_bench_gpu_copy(gpu, wrong, (void *)(uintptr_t)gpu->wrong, sizeof(*wrong)))
+		return -1;
+	return forget_wrong(gpu);
 }
 
 int hk_bench_gpu_wait(const struct hk_bench_gpu *gpu)

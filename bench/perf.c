@@ -84,8 +84,12 @@ static int run_workers(const struct hk_perf_job *job, struct worker *workers)
 static int run_job(const struct hk_perf_collective *coll, const struct hk_perf_options *o,
 		   const struct hk_launch *l)
 {
-	struct hk_perf_job job = {
-		.coll = coll, .options = o, .launch = l, .nranks = l->nprocs * o->threads};
+	pthread_barrier_t allocated;
+	struct hk_perf_job job = {.allocated = &allocated,
+				  .coll = coll,
+				  .options = o,
+				  .launch = l,
+				  .nranks = l->nprocs * o->threads};
 	struct worker *workers = calloc((size_t)o->threads, sizeof(*workers));
 	const char *problem = NULL;
 	int status = 2;
@@ -101,8 +105,11 @@ static int run_job(const struct hk_perf_collective *coll, const struct hk_perf_o
 		return 2;
 	}
 
-	if (workers && !hk_launch_share_id(l, &job.id))
+	if (workers && !hk_launch_share_id(l, &job.id) &&
+	    !pthread_barrier_init(&allocated, NULL, (unsigned)o->threads)) {
 		status = run_workers(&job, workers);
+		pthread_barrier_destroy(&allocated);
+	}
 	free(workers);
 	return status;
 }

@@ -12,6 +12,7 @@
 
 #include <hocket/hocket.h>
 
+#include "check.h"
 #include "gpu.h"
 #include "verify.h"
 
@@ -59,8 +60,8 @@ struct hk_perf_collective {
 	/* Bus bandwidth = algorithm bandwidth times this. */
 	double (*bus_factor)(int nranks);
 	hocketResult_t (*call)(const struct hk_perf_call *c);
-	/* Elements of this rank's result that are wrong. */
-	size_t (*wrong)(const struct hk_verify *v, const struct hk_perf_call *c);
+	/* Checks this rank's result, of which there is some. */
+	void (*check)(struct hk_check *k, const struct hk_perf_call *c);
 };
 
 extern const struct hk_perf_collective hk_perf_collectives[];

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "buffers.h"
+#include "check.h"
 #include "element.h"
 
 #define GUARD_BYTES 64
@@ -84,43 +85,67 @@ static int join(struct rank *r)
 		   "hocketCommInitRankConfig");
 }
 
+/* The communicator says whether there is a GPU: HOCKET_DEVICE counts as well as --device. */
+static int find_gpu(struct rank *r)
+{
+	int device;
+
+	if (try(r, hocketCommDevice(r->comm, &device), "hocketCommDevice"))
+		return -1;
+	r->report.device = device;
+	if (device < 0)
+		return 0;
+	if (hk_bench_gpu_open(device, &r->gpu))
+		return -1;
+	r->stream = hk_bench_gpu_stream(r->gpu);
+	return 0;
+}
+
+static int allocate(struct rank *r)
+{
+	size_t bytes, n = (size_t)r->job->nranks;
+	hocketComm_t with = r->job->options->registered ? r->comm : NULL;
+
+	/* Shapes round down to whole elements, so maxbytes is enough for each. */
+	r->buffer_bytes = r->job->options->max_bytes;
+	bytes = r->buffer_bytes + GUARD_BYTES;
+	r->gathered = calloc(n, 2 * sizeof(double));
+	r->counts = calloc(n, sizeof(size_t));
+	r->recv_counts = calloc(n, sizeof(size_t));
+	if (r->gathered && r->counts && r->recv_counts &&
+	    !hk_bench_buffer_open(&r->send, r->gpu, bytes, with) &&
+	    !hk_bench_buffer_open(&r->recv, r->gpu, bytes, with))
+		return 0;
+	fprintf(stderr, "rank %d: could not make its buffers\n", r->rank);
+	return -1;
+}
+
 /* The largest of the ranks' numbers, over the communicator that is measured. */
 static int largest(struct rank *r, int mine, int *most)
 {
-	struct hk_bench_buffer b;
-	int failed = hk_bench_buffer_open(&b, r->gpu, sizeof(mine), NULL);
+	int *at = r->gpu ? (int *)r->recv.at : most;
 
-	if (!failed) {
-		memcpy(b.host, &mine, sizeof(mine));
-		failed = hk_bench_buffer_put(&b, 0, sizeof(mine)) ||
-			 try(r,
-			     hocketAllReduce(b.at, b.at, 1, hocketInt32, hocketMax, r->comm,
-					     r->stream),
-			     "hocketAllReduce of what the ranks have") ||
-			 hk_bench_buffer_get(&b, 0, sizeof(mine));
-	}
-	if (!failed)
-		memcpy(most, b.host, sizeof(mine));
-	hk_bench_buffer_close(&b, true);
-	return failed ? -1 : 0;
+	*most = mine;
+	if (r->gpu &&
+	    (hk_bench_gpu_copy(r->gpu, at, &mine, sizeof(mine)) || hk_bench_gpu_wait(r->gpu)))
+		return -1;
+	if (try(r, hocketAllReduce(at, at, 1, hocketInt32, hocketMax, r->comm, r->stream),
+		"hocketAllReduce of what the ranks have"))
+		return -1;
+	return r->gpu && (hk_bench_gpu_copy(r->gpu, most, at, sizeof(*most)) ||
+			  hk_bench_gpu_wait(r->gpu))
+		       ? -1
+		       : 0;
 }
 
-/* The communicator says whether there is a GPU: HOCKET_DEVICE counts as well as --device. Ranks on
- * the host may be among those with GPUs. */
-static int find_gpu(struct rank *r, int *device)
+/* Ranks on the host may be among those with GPUs. */
+static int choose_agree(struct rank *r)
 {
 	hocketConfig_t config = HOCKET_CONFIG_INITIALIZER;
 	int any = 0;
 
 	r->agree = r->comm;
-	if (try(r, hocketCommDevice(r->comm, device), "hocketCommDevice"))
-		return -1;
-	if (*device >= 0) {
-		if (hk_bench_gpu_open(*device, &r->gpu))
-			return -1;
-		r->stream = hk_bench_gpu_stream(r->gpu);
-	}
-	if (largest(r, *device >= 0, &any))
+	if (largest(r, r->gpu != NULL, &any))
 		return -1;
 	if (!any)
 		return 0;
@@ -130,14 +155,16 @@ static int find_gpu(struct rank *r, int *device)
 		   "hocketCommSplit, for a communicator on the host");
 }
 
+/* Making and freeing memory may wait for kernels of this process, and those for a call of this
+ * rank. So all threads have their memory before any of them calls. */
 static int set_up(struct rank *r)
 {
 	const struct hk_perf_job *job = r->job;
 	const struct hk_perf_options *o = job->options;
-	hocketComm_t with;
-	int device;
+	int failed = join(r) || find_gpu(r) || allocate(r);
 
-	if (join(r) || find_gpu(r, &device))
+	pthread_barrier_wait(job->allocated);
+	if (failed || choose_agree(r))
 		return -1;
 	r->blocking = o->blocking < 0 ? !r->gpu : o->blocking;
 	if (!r->blocking && !r->gpu && try(r, hocketStreamCreate(&r->stream), "hocketStreamCreate"))
@@ -146,19 +173,6 @@ static int set_up(struct rank *r)
 		fprintf(stderr, "rank %d: --graph needs a GPU: see --device\n", r->rank);
 		return -1;
 	}
-	/* Shapes round down to whole elements, so maxbytes is enough for each. */
-	r->buffer_bytes = o->max_bytes;
-	r->gathered = calloc((size_t)job->nranks, 2 * sizeof(double));
-	r->counts = calloc((size_t)job->nranks, sizeof(size_t));
-	r->recv_counts = calloc((size_t)job->nranks, sizeof(size_t));
-	with = o->registered ? r->comm : NULL;
-	if (!r->gathered || !r->counts || !r->recv_counts ||
-	    hk_bench_buffer_open(&r->send, r->gpu, r->buffer_bytes + GUARD_BYTES, with) ||
-	    hk_bench_buffer_open(&r->recv, r->gpu, r->buffer_bytes + GUARD_BYTES, with)) {
-		fprintf(stderr, "rank %d: could not make its buffers\n", r->rank);
-		return -1;
-	}
-	r->report.device = device;
 	r->report.blocking = r->blocking;
 	if (r->rank == 0)
 		return hk_perf_report_open(&r->report, job->coll, o, job->launch);
@@ -242,11 +256,10 @@ static struct hk_perf_who who(const struct rank *r)
 	return (struct hk_perf_who){r->rank, r->job->nranks, r->job->options->root};
 }
 
-/* host: on the mirrors, to be filled and checked. */
-static struct hk_perf_call make_call(const struct rank *r, const struct variant *v, bool host)
+static struct hk_perf_call make_call(const struct rank *r, const struct variant *v)
 {
 	size_t size = hk_elements[v->type].size;
-	char *send = host ? r->send.host : r->send.at, *recv = host ? r->recv.host : r->recv.at;
+	char *send = r->send.at, *recv = r->recv.at;
 
 	return (struct hk_perf_call){
 		.who = who(r),
@@ -277,7 +290,7 @@ static int wait(struct rank *r)
 
 static int call(struct rank *r, const struct variant *v, int calls, bool wait_for_each)
 {
-	struct hk_perf_call c = make_call(r, v, false);
+	struct hk_perf_call c = make_call(r, v);
 
 	for (int i = 0; i < calls; i++)
 		if (try(r, r->job->coll->call(&c), r->job->coll->name) ||
@@ -312,13 +325,16 @@ static int time_block(struct rank *r, const struct variant *v, int iters)
 	return gather(r, (now_us() - start) / ((double)iters * r->job->options->agg_iters), 0);
 }
 
-/* An iteration becomes a graph. Others wait on the host meanwhile: making a graph may wait for the
- * device. */
+/* An iteration becomes a graph. Others wait on the host meanwhile: making a graph, and freeing one,
+ * may wait for the device. */
 static int capture(struct rank *r, struct variant *v)
 {
 	int err;
 
-	if (barrier(r) || hk_bench_gpu_begin_capture(r->gpu))
+	if (barrier(r))
+		return -1;
+	hk_bench_gpu_drop_graph(r->gpu);
+	if (hk_bench_gpu_begin_capture(r->gpu))
 		return -1;
 	err = call(r, v, r->job->options->agg_iters, false);
 	if (hk_bench_gpu_end_capture(r->gpu) || err || barrier(r))
@@ -336,7 +352,6 @@ static int warm_up(struct rank *r, struct variant *v)
 		return -1;
 	if (!o->graph)
 		return 0;
-	hk_bench_gpu_drop_graph(r->gpu);
 	return capture(r, v) ? -1 : iterate(r, v, o->warmup);
 }
 
@@ -379,42 +394,71 @@ static size_t reach(const struct variant *v)
 	return (send > recv ? send : recv) * hk_elements[v->type].size;
 }
 
-/* This rank's input of a call, made on the host. */
+/* Kernels of ours run while none of a call does: such a one may wait for the next call of this
+ * rank, and leave us no room meanwhile. So before a call all have filled, and before they check the
+ * call has ended on all. */
+static int meet(struct rank *r)
+{
+	if (r->agree == r->comm)
+		return 0;
+	if (r->gpu && hk_bench_gpu_wait(r->gpu))
+		return -1;
+	return barrier(r);
+}
+
+/* This rank's input of a call. */
 static int fill(struct rank *r, const struct variant *v, const struct hk_verify *verify)
 {
-	const struct hk_bench_buffer *b = v->in_place ? &r->recv : &r->send;
-	size_t size = hk_elements[v->type].size;
-	size_t from = v->in_place ? v->shape.send_at * size : 0;
+	struct hk_perf_call c = make_call(r, v);
+	struct hk_check k;
 
-	hk_verify_fill(verify, r->rank, 0, v->shape.send, b->host + from);
-	return hk_bench_buffer_put(b, from, v->shape.send * size);
+	hk_check_begin(&k, verify, r->gpu, c.send);
+	return hk_check_fill(&k, r->rank, v->shape.send, (void *)(uintptr_t)c.send) ? -1 : meet(r);
+}
+
+/* Wrong elements of a buffer are added to *all. */
+static int end_check(struct rank *r, const struct hk_check *k, const char *what, size_t *all)
+{
+	struct hk_wrong wrong = HK_NONE_WRONG;
+
+	if (hk_check_end(k, &wrong))
+		return -1;
+	if (wrong.count)
+		fprintf(stderr, "rank %d: wrong elements in its %s: %zu, the first at index %zu\n",
+			r->rank, what, (size_t)wrong.count, (size_t)wrong.first);
+	*all += wrong.count;
+	return 0;
 }
 
 /* Wrong elements of one call here: in the result, past it, and in an input that had to stay. */
 static int check_once(struct rank *r, const struct variant *v, int round, size_t *wrong)
 {
 	struct hk_verify verify = make_verify(r, v, round);
-	struct hk_perf_call view = make_call(r, v, true);
+	struct hk_perf_call c = make_call(r, v);
 	const struct hk_perf_shape *s = &v->shape;
 	size_t used = reach(v);
+	struct hk_check result, input;
 	/* A graph of several calls in place would reduce what they have reduced. */
 	bool replay = v->replays && (r->job->options->agg_iters == 1 || !v->in_place);
 
-	memset(r->recv.host, 0xa5, least(used, r->buffer_bytes));
-	memset(r->recv.host + used, GUARD_VALUE, GUARD_BYTES);
-	if (hk_bench_buffer_put(&r->recv, 0, used + GUARD_BYTES) || fill(r, v, &verify))
+	if (hk_bench_buffer_set(&r->recv, 0, 0xa5, least(used, r->buffer_bytes)) ||
+	    hk_bench_buffer_set(&r->recv, used, GUARD_VALUE, GUARD_BYTES) || fill(r, v, &verify))
 		return -1;
 	if (replay ? iterate(r, v, 1) : call(r, v, 1, false) || wait(r))
 		return -1;
-	if (hk_bench_buffer_get(&r->recv, 0, used + GUARD_BYTES) ||
-	    (!v->in_place && hk_bench_buffer_get(&r->send, 0, s->send * hk_elements[v->type].size)))
+	if (meet(r))
 		return -1;
-	*wrong += s->recv ? r->job->coll->wrong(&verify, &view) : 0;
-	if (!v->in_place)
-		*wrong += hk_verify_input(&verify, r->rank, 0, s->send, view.send);
-	for (size_t i = 0; i < GUARD_BYTES; i++)
-		*wrong += r->recv.host[used + i] != GUARD_VALUE;
-	return 0;
+	hk_check_begin(&result, &verify, r->gpu, c.recv);
+	if (s->recv)
+		r->job->coll->check(&result, &c);
+	if (end_check(r, &result, "result", wrong) ||
+	    hk_bench_buffer_count(&r->recv, used, GUARD_VALUE, GUARD_BYTES, wrong))
+		return -1;
+	if (v->in_place)
+		return 0;
+	hk_check_begin(&input, &verify, r->gpu, c.send);
+	hk_check_input(&input, r->rank, 0, s->send, c.send);
+	return end_check(r, &input, "input", wrong);
 }
 
 static int check(struct rank *r, const struct variant *v, size_t *wrong)

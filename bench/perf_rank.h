@@ -3,6 +3,8 @@
 #ifndef HOCKET_BENCH_PERF_RANK_H
 #define HOCKET_BENCH_PERF_RANK_H
 
+#include <pthread.h>
+
 #include "launch.h"
 #include "perf.h"
 #include "perf_options.h"
@@ -10,6 +12,7 @@
 
 /* Shared by the threads of a process, which only read it. */
 struct hk_perf_job {
+	pthread_barrier_t *allocated; /* of the threads */
 	const struct hk_perf_collective *coll;
 	const struct hk_perf_options *options;
 	const struct hk_launch *launch;

@@ -24,6 +24,10 @@ struct hk_verify {
 	uint64_t seed; /* differs from call to call, so that yesterday's result is no success */
 };
 
+struct hk_values;
+
+/* As values.h has it. */
+void hk_verify_values(const struct hk_verify *v, struct hk_values *values);
 /* The factor by which `rank` multiplies its input under HK_BENCH_MULSUM. */
 double hk_verify_scalar(int rank);
 /* Fills dst with `rank`'s inputs at indices [first, first + n). */

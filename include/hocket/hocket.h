@@ -128,6 +128,10 @@ typedef struct {
 	 * HOCKET_DEVICE_NONE, a host communicator, which is the default (HOCKET_DEVICE). Ranks may
 	 * differ in it. */
 	int device;
+	/* The deadline where neither timeoutMs nor HOCKET_TIMEOUT_MS says one, in ms; 0: the usual
+	 * default. For libraries on top of this one, whose users still have the variable. */
+	int usualTimeoutMs;
+	int copyBytes; /* HOCKET_COPY_BYTES: see hocketCommWindowRegister; 0: never */
 } hocketConfig_t;
 #define HOCKET_DEVICE_NONE    (-1)
 #define HOCKET_DEVICE_CURRENT (-2)
@@ -137,7 +141,8 @@ typedef struct {
 		sizeof(hocketConfig_t), HOCKET_CONFIG_MAGIC, HOCKET_VERSION_CODE,                  \
 			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, \
 			HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT, \
-			NULL, NULL, HOCKET_CONFIG_UNDEF_INT                                        \
+			NULL, NULL, HOCKET_CONFIG_UNDEF_INT, HOCKET_CONFIG_UNDEF_INT,              \
+			HOCKET_CONFIG_UNDEF_INT                                                    \
 	}
 
 /* --- library --- */
@@ -201,7 +206,9 @@ HOCKET_API hocketResult_t hocketCommInitAll(hocketComm_t *comms, int ndev, const
  * hocketCommGetAsyncError says so until they are done. After it, only destroy, abort and the
  * queries are valid. */
 HOCKET_API hocketResult_t hocketCommFinalize(hocketComm_t comm);
-/* Finalizes if that has not been done, and frees. comm is invalid afterwards. */
+/* Finalizes if that has not been done, and frees. comm is invalid afterwards. Both wait until what
+ * was sent is in the receivers' hands, or a receiver has ended its communicator, or something has
+ * failed, or the deadline has passed. */
 HOCKET_API hocketResult_t hocketCommDestroy(hocketComm_t comm);
 /* Ends all calls in flight on comm, here and (as hocketRemoteError) on its peers, and frees it. */
 HOCKET_API hocketResult_t hocketCommAbort(hocketComm_t comm);
@@ -378,7 +385,7 @@ HOCKET_API hocketResult_t hocketGroupEnd(void);
 HOCKET_API hocketResult_t hocketMemAlloc(void **ptr, size_t size);
 HOCKET_API hocketResult_t hocketMemFree(void *ptr);
 /* Memory of a GPU, named as in hocketConfig_t; with HOCKET_DEVICE_NONE the same as hocketMemAlloc.
- * Not zeroed. Free with hocketMemFree. */
+ * Not zeroed. Free with hocketMemFree. A piece may take up whole grains of the driver (2 MiB). */
 HOCKET_API hocketResult_t hocketDeviceMemAlloc(void **ptr, size_t size, int device);
 /* Announces that buff (size bytes) will be used often with comm; *handle is for deregistration.
  * Ranks on the same host then read it in place instead of having it copied, if it came from
@@ -387,6 +394,23 @@ HOCKET_API hocketResult_t hocketDeviceMemAlloc(void **ptr, size_t size, int devi
 HOCKET_API hocketResult_t hocketCommRegister(const hocketComm_t comm, void *buff, size_t size,
 					     void **handle);
 HOCKET_API hocketResult_t hocketCommDeregister(const hocketComm_t comm, void *handle);
+
+/* A window: the same, of all ranks together, which all call this in the same order as other splits
+ * and windows of comm; the sizes may differ. In a group it is registered when hocketGroupEnd
+ * returns, so that one thread can do it for several ranks. flags, the same on all ranks, is 0 or:
+ * HOCKET_WINDOW_SYMMETRIC: in a call in which a rank gives a buffer in the window for its result,
+ * all do, at the same distance from their windows' beginnings. All-gather, broadcast and all-to-all
+ * are then done by GPUs' copy engines, without a kernel, for blocks from HOCKET_COPY_BYTES on (1
+ * MiB), if every rank's GPU reaches every window. While such a call waits, the GPU's memory that
+ * holds the result belongs to the call. hocketInvalidArgument: flags differ, or a rank's arguments
+ * are wrong. Deregistering is a matter of each rank, when no call uses the window any more. */
+typedef struct hocketWindow *hocketWindow_t;
+#define HOCKET_WINDOW_SYMMETRIC 1
+HOCKET_API hocketResult_t hocketCommWindowRegister(hocketComm_t comm, void *buff, size_t size,
+						   hocketWindow_t *win, int flags);
+HOCKET_API hocketResult_t hocketCommWindowDeregister(hocketComm_t comm, hocketWindow_t win);
+/* The rank's own buffer of a window. */
+HOCKET_API hocketResult_t hocketWindowGetPtr(hocketComm_t comm, hocketWindow_t win, void **ptr);
 
 /* --- host streams --- */
 

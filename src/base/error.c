@@ -10,6 +10,7 @@
 #include "param.h"
 
 static _Thread_local char last[512];
+static _Thread_local bool hushed;
 
 static const struct {
 	int code;
@@ -87,7 +88,7 @@ int hk_fail(int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	code = fail(HK_LOG_WARN, code, fmt, ap);
+	code = fail(hushed ? HK_LOG_INFO : HK_LOG_WARN, code, fmt, ap);
 	va_end(ap);
 	return code;
 }
@@ -100,6 +101,11 @@ int hk_fail_quiet(int code, const char *fmt, ...)
 	code = fail(HK_LOG_INFO, code, fmt, ap);
 	va_end(ap);
 	return code;
+}
+
+void hk_hush(bool on)
+{
+	hushed = on;
 }
 
 const char *hk_last_error(void)

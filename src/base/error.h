@@ -9,6 +9,8 @@
 #ifndef HK_BASE_ERROR_H
 #define HK_BASE_ERROR_H
 
+#include <stdbool.h>
+
 enum {
 	HK_EMISMATCH = 513, /* ranks called different collectives, counts, types or operations */
 	HK_EPEER = 514,	    /* another rank died, aborted or reported an error */
@@ -27,6 +29,9 @@ enum hk_level { HK_LOG_NONE, HK_LOG_ERROR, HK_LOG_WARN, HK_LOG_INFO, HK_LOG_TRAC
 int hk_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
 /* As hk_fail, for failures that the caller is to handle: recorded, logged only at level INFO. */
 int hk_fail_quiet(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
+/* Between on and off this thread's hk_fail is as quiet: what fails may matter to nobody, and
+ * whoever finds that it does says it again. */
+void hk_hush(bool on);
 /* This thread's last sentence, "" if none. Valid until the thread's next failure. */
 const char *hk_last_error(void);
 /* Makes text this thread's last sentence without logging it: to carry one over from another thread.

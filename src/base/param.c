@@ -82,6 +82,12 @@ static const struct {
 			     "that of the calling thread"},
 	[HK_PARAM_GPU_BLOCKS] = {"HOCKET_GPU_BLOCKS", 0, 0, 1024,
 				 "most thread blocks per rank and call on a GPU, 0: chosen"},
+	[HK_PARAM_GPUDIRECT] = {"HOCKET_GPUDIRECT", 1, 0, 1,
+				"RDMA devices read GPU memory, where they can; 0: messages go "
+				"through host memory"},
+	[HK_PARAM_COPY_BYTES] = {"HOCKET_COPY_BYTES", 1 << 20, 0, INT64_MAX / 2,
+				 "blocks of this many bytes are moved by GPUs' copy engines, where "
+				 "results are in symmetric windows; 0: none"},
 };
 
 /* Why just these bounds, where nobody would guess. */
@@ -172,6 +178,12 @@ int64_t hk_param(enum hk_param p)
 {
 	pthread_once(&once, read_all);
 	return values[p];
+}
+
+int hk_param_given(enum hk_param p)
+{
+	pthread_once(&once, read_all);
+	return int_set[p];
 }
 
 const char *hk_param_str(enum hk_param_str p)

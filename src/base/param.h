@@ -38,6 +38,8 @@ enum hk_param {
 	HK_PARAM_TCP_TIMEOUT_MS,  /* and the last one after this long */
 	HK_PARAM_DEVICE,     /* GPU of communicators that name none; -1: none, -2: the thread's */
 	HK_PARAM_GPU_BLOCKS, /* most blocks of a kernel, 0: chosen */
+	HK_PARAM_GPUDIRECT,  /* whether RDMA devices may read GPU memory */
+	HK_PARAM_COPY_BYTES, /* blocks of a call that may go by copy engines */
 	HK_NPARAMS_INT,
 };
 
@@ -60,6 +62,8 @@ enum hk_param_str {
 };
 
 int64_t hk_param(enum hk_param p);
+/* Whether the environment says it; else it is the default. */
+int hk_param_given(enum hk_param p);
 /* NULL when unset. */
 const char *hk_param_str(enum hk_param_str p);
 

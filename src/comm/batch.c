@@ -20,8 +20,21 @@ struct track {
 	int *peers;		 /* of the sends, then of the receives */
 	struct hk_block *blocks; /* likewise */
 	struct hk_plan *p2p_plan;
-	bool started; /* its ticket's turn has come */
+	uint32_t turn; /* of its last call for a GPU */
+	bool started;  /* its ticket's turn has come */
 	bool done;
+};
+
+/* When a call is queued on its CUDA stream: see take_turn. */
+struct turn {
+	uint32_t turn, number; /* among those of one turn: in the order of the calls */
+	unsigned track;
+	bool p2p; /* all sends and receives of the track */
+};
+
+struct queue {
+	hocketStream_t stream;
+	uint32_t turn; /* of its last call */
 };
 
 struct hk_batch {
@@ -31,6 +44,10 @@ struct hk_batch {
 	unsigned ntracks;
 	struct hk_endpoint **endpoints;
 	struct hk_exec_stats stats;
+	struct turn *turns; /* of communicators with GPUs */
+	unsigned nturns, max_turns;
+	struct queue *queues;
+	unsigned nqueues;
 	int err; /* the first failure */
 	char error[512];
 
@@ -66,6 +83,8 @@ static void release(struct hk_batch *b)
 		hk_handle_leave(t->handle);
 	}
 	free(b->tracks);
+	free(b->turns);
+	free(b->queues);
 	free(b->endpoints);
 	pthread_mutex_destroy(&b->lock);
 	pthread_cond_destroy(&b->ran);
@@ -105,6 +124,66 @@ static int find_track(struct hk_batch *b, hocketComm_t handle, struct hk_comm *c
 	return 0;
 }
 
+/* NULL: the stream is none that orders ranks, or there is no memory, and then *err is set. */
+static struct queue *find_queue(struct hk_batch *b, hocketStream_t stream, int *err)
+{
+	struct queue *more;
+
+	*err = 0;
+	if (!stream)
+		return NULL;
+	for (unsigned i = b->nqueues; i-- > 0;)
+		if (b->queues[i].stream == stream)
+			return &b->queues[i];
+	more = realloc(b->queues, (b->nqueues + 1) * sizeof(*more));
+	if (!more) {
+		*err = hk_fail(ENOMEM, "no memory for a batch on %u streams", b->nqueues + 1);
+		return NULL;
+	}
+	b->queues = more;
+	more += b->nqueues++;
+	*more = (struct queue){.stream = stream};
+	return more;
+}
+
+/* The communicators take turns, one call each: a driver's queue of launches is bounded, so a thread
+ * that queues many calls of one rank before those of another would wait for room, and the kernels
+ * for the calls that it has not made yet. But calls of one stream stay in order, also those of
+ * several communicators. (Not on the default stream, which ranks of one process may all name.) */
+static int take_turn(struct hk_batch *b, struct track *t, bool p2p, hocketStream_t stream)
+{
+	uint32_t turn = t->turn + 1;
+	struct queue *q;
+	int err;
+
+	if (p2p && t->np2p)
+		return 0;
+	if (b->nturns == b->max_turns) {
+		unsigned more = b->max_turns ? 2 * b->max_turns : 16;
+		struct turn *turns = realloc(b->turns, more * sizeof(*turns));
+
+		if (!turns)
+			return hk_fail(ENOMEM, "no memory for a batch of %u calls", more);
+		b->turns = turns;
+		b->max_turns = more;
+	}
+	q = find_queue(b, stream, &err);
+	if (err)
+		return err;
+	if (p2p && t->nreqs) { /* they run before its collectives */
+		turn = 0;
+	} else {
+		if (q && q->turn > turn)
+			turn = q->turn;
+		t->turn = turn;
+		if (q)
+			q->turn = turn;
+	}
+	b->turns[b->nturns] = (struct turn){turn, b->nturns, (unsigned)(t - b->tracks), p2p};
+	b->nturns++;
+	return 0;
+}
+
 int hk_batch_add(struct hk_batch *b, hocketComm_t handle, struct hk_comm *c,
 		 const struct hk_request *req)
 {
@@ -114,6 +193,10 @@ int hk_batch_add(struct hk_batch *b, hocketComm_t handle, struct hk_comm *c,
 	struct track *t = NULL;
 	int err = find_track(b, handle, c, &t);
 
+	if (err)
+		return err;
+	if (c->gpu)
+		err = take_turn(b, t, p2p, req->stream);
 	if (err)
 		return err;
 	list = p2p ? &t->p2p : &t->reqs;
@@ -255,12 +338,8 @@ static int start_p2p(struct track *t)
 
 	for (unsigned i = 0; i < t->np2p; i++)
 		sends += t->p2p[i].send;
-	if (t->comm->gpu)
-		hk_gpu_exec_hold(t->comm->gpu);
 	err = hk_comm_p2p_plan(t->comm, sends, t->peers, t->np2p - sends, t->peers + sends,
 			       &t->p2p_plan);
-	if (t->comm->gpu)
-		hk_gpu_exec_let_go(t->comm->gpu);
 	if (err)
 		return err;
 	call = (struct hk_call){.in_blocks = t->blocks,
@@ -292,20 +371,20 @@ static int start_next(struct track *t)
  * the communicator is well and its other ranks go on to the next call, so the track does, too. */
 static void fail(struct hk_batch *b, struct track *t, int err)
 {
-	while (err) {
+	bool over = false;
+
+	while (err && !over) {
 		err = t->started ? hk_comm_fail_call(t->comm, err) : hk_comm_fail(t->comm, err);
 		if (!b->err) {
 			b->err = err;
 			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
 		}
-		if (err != -HK_ESWITCH) {
-			t->done = true;
-			return;
-		}
-		err = start_next(t);
+		over = err != -HK_ESWITCH;
+		if (!over)
+			err = start_next(t);
 	}
-	collect_endpoints(b);
-	t->done = !t->p2p_plan && !t->plan;
+	t->done = over || (!t->p2p_plan && !t->plan);
+	collect_endpoints(b); /* a switch's may be gone */
 }
 
 /* Its turn has come. */
@@ -432,17 +511,6 @@ static void set_watch(struct hk_batch *b)
 
 /* --- on GPUs --- */
 
-static int launch_track(struct track *t)
-{
-	int err = hk_comm_check(t->comm);
-
-	if (!err && t->np2p)
-		err = start_p2p(t);
-	while (!err && t->next < t->nreqs)
-		err = hk_comm_launch(t->comm, &t->reqs[t->next++]);
-	return err;
-}
-
 static void note(struct hk_batch *b, int err)
 {
 	if (!err || b->err)
@@ -451,11 +519,38 @@ static void note(struct hk_batch *b, int err)
 	strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
 }
 
+static int by_turn(const void *a, const void *b)
+{
+	const struct turn *one = a, *two = b;
+
+	if (one->turn != two->turn)
+		return one->turn < two->turn ? -1 : 1;
+	return one->number < two->number ? -1 : 1;
+}
+
 /* All communicators' calls are queued, also if one of them fails, before any is waited for. */
 static int launch(struct hk_batch *b)
 {
-	for (unsigned i = 0; i < b->ntracks; i++)
-		note(b, launch_track(&b->tracks[i]));
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		int err = hk_comm_check(b->tracks[i].comm);
+
+		note(b, err);
+		b->tracks[i].done = err;
+	}
+	qsort(b->turns, b->nturns, sizeof(*b->turns), by_turn);
+	for (unsigned i = 0; i < b->nturns; i++) {
+		struct track *t = &b->tracks[b->turns[i].track];
+		int err = 0;
+
+		if (t->done)
+			continue;
+		if (b->turns[i].p2p)
+			err = start_p2p(t);
+		else
+			err = hk_comm_launch(t->comm, &t->reqs[t->next++]);
+		note(b, err);
+		t->done = err;
+	}
 	for (unsigned i = 0; i < b->ntracks; i++)
 		note(b, hk_comm_finish(b->tracks[i].comm));
 	if (b->err)

@@ -474,6 +474,7 @@ int hk_service_take(struct hk_service *sv, uint32_t purpose, uint32_t peer, uint
 bool hk_service_try(struct hk_service *sv, uint32_t purpose, uint32_t peer, uint32_t tag,
 		    struct hk_session *s);
 int hk_service_publish(struct hk_service *sv, uint32_t tag, int fd);
+void hk_service_withdraw(struct hk_service *sv, uint32_t tag);
 /* Hands a dialled watch connection to the thread. */
 int hk_service_adopt(struct hk_service *sv, uint32_t peer, const struct hk_session *s);
 void hk_service_wake(struct hk_service *sv);

@@ -127,7 +127,7 @@ static void deliver(struct hk_service *sv, struct hk_guest *g)
 	refuse(&g->session, err, text);
 }
 
-/* The published descriptor, or -1. Only ever added to, so it stays valid. */
+/* A duplicate of the published descriptor, as it may be withdrawn meanwhile; or -1. */
 static int find_published(struct hk_service *sv, uint32_t tag)
 {
 	int fd = -1;
@@ -135,7 +135,7 @@ static int find_published(struct hk_service *sv, uint32_t tag)
 	pthread_mutex_lock(&sv->lock);
 	for (unsigned i = 0; i < sv->npublished && fd < 0; i++)
 		if (sv->published[i].tag == tag)
-			fd = sv->published[i].fd;
+			fd = fcntl(sv->published[i].fd, F_DUPFD_CLOEXEC, 0);
 	pthread_mutex_unlock(&sv->lock);
 	return fd;
 }
@@ -149,6 +149,7 @@ static void serve_fetch(struct hk_service *sv, struct hk_guest *g)
 	if (fd >= 0) {
 		send_fd(&g->session, fd);
 		hk_session_close(&g->session);
+		close(fd);
 		return;
 	}
 	if (sv->nparked < MOST_PARKED)
@@ -189,6 +190,7 @@ static void work_parked(struct hk_service *sv)
 		if (fd >= 0) {
 			send_fd(&p->session, fd);
 			hk_session_close(&p->session);
+			close(fd);
 		} else if (hk_poll_got(&sv->polls, p->slot)) {
 			/* It has nothing to say: it went away. */
 			hk_session_close(&p->session);
@@ -426,6 +428,19 @@ int hk_service_publish(struct hk_service *sv, uint32_t tag, int fd)
 	}
 	hk_service_wake(sv);
 	return 0;
+}
+
+void hk_service_withdraw(struct hk_service *sv, uint32_t tag)
+{
+	pthread_mutex_lock(&sv->lock);
+	for (unsigned i = 0; i < sv->npublished; i++) {
+		if (sv->published[i].tag != tag)
+			continue;
+		close(sv->published[i].fd);
+		sv->published[i] = sv->published[--sv->npublished];
+		break;
+	}
+	pthread_mutex_unlock(&sv->lock);
 }
 
 int hk_service_adopt(struct hk_service *sv, uint32_t peer, const struct hk_session *s)

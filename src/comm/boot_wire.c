@@ -97,6 +97,11 @@ static int publish(struct hk_wire *w, uint32_t tag, int fd)
 	return hk_service_publish(&boot_of(w)->service, tag, fd);
 }
 
+static void withdraw(struct hk_wire *w, uint32_t tag)
+{
+	hk_service_withdraw(&boot_of(w)->service, tag);
+}
+
 static int fetch(struct hk_wire *w, int peer, uint32_t tag, int *fd)
 {
 	struct hk_boot *b = boot_of(w);
@@ -247,6 +252,7 @@ int hk_boot_rewatch(struct hk_service *sv, uint32_t peer, int64_t deadline, stru
 
 const struct hk_wire_ops hk_boot_wire_ops = {
 	.publish = publish,
+	.withdraw = withdraw,
 	.fetch = fetch,
 	.dial = dial,
 	.answer = answer,

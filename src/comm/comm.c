@@ -45,8 +45,10 @@ static uint64_t hash_settings(const struct hk_comm *c)
 	const char *algo = c->config.algorithms;
 	const char *transports = c->config.transports;
 	const char *switches = c->config.switches;
-	uint32_t numbers[] = {HOCKET_VERSION_CODE, c->config.channels, c->config.slots,
-			      c->config.slot_bytes};
+	/* Switches have no windows, and know nothing of the ranks' limits for them. */
+	uint64_t copy_bytes = c->config.fabric_ranks ? 0 : (uint64_t)c->config.copy_bytes;
+	uint64_t numbers[] = {HOCKET_VERSION_CODE, c->config.channels, c->config.slots,
+			      c->config.slot_bytes, copy_bytes};
 	uint64_t h = hash_bytes(0xcbf29ce484222325ull, numbers, sizeof(numbers));
 	uint64_t schedules = hk_comm_hash_schedules(c);
 
@@ -110,9 +112,11 @@ static void sever(struct hk_comm *c)
 	if (c->severed)
 		return;
 	c->severed = true;
+	hk_comm_hold(c);
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		if (c->endpoints[i])
 			c->endpoints[i]->transport->sever(c->endpoints[i]);
+	hk_comm_let_go(c);
 }
 
 /* Only then, because peers that are told of the failure know more than by a broken connection. */
@@ -407,6 +411,9 @@ static int agree(struct hk_comm *c)
 	settle(c, &host);
 	hk_boot_set_timeout(c->boot, c->config.timeout_ns);
 	err = hk_comm_start_gpu(c);
+	/* Allocating may wait for kernels; nobody's first may run before everybody has. */
+	if (!err && c->ngpu_ranks)
+		err = hk_boot_barrier(c->boot);
 out:
 	free(records);
 	return err;
@@ -453,10 +460,57 @@ int hk_comm_join(struct hk_comm *c)
 	if (err)
 		return err;
 	hk_comm_init_means(c);
-	hk_log(HK_LOG_INFO, "rank %d of %d is ready: %.2f ranks per core, latency %.0f ns", c->rank,
-	       c->nranks, c->machine.ranks_per_core, c->machine.routes[0].latency_ns);
+	hk_log(HK_LOG_INFO,
+	       "rank %d of %d is ready: %.2f ranks per core, latency %.0f ns, deadline %.1f s",
+	       c->rank, c->nranks, c->machine.ranks_per_core, c->machine.routes[0].latency_ns,
+	       (double)c->config.timeout_ns / 1e9);
 	/* Switches move host memory. */
 	return c->config.fabric_ranks || c->ngpu_ranks ? 0 : hk_fabric_attach(c);
+}
+
+/* Whether there is something to wait for, and no reason not to. */
+static bool may_wait(struct hk_comm *c, int64_t start)
+{
+	struct timespec nap = {0, 100000};
+
+	if (atomic_load(&c->failed) || c->watch.watch.failed(&c->watch.watch))
+		return false;
+	if (hk_now_ns() - start >= c->config.timeout_ns) {
+		hk_log(HK_LOG_WARN,
+		       "rank %d ends its communicator although not all that it sent has been "
+		       "taken, after %.1f s (HOCKET_TIMEOUT_MS): do all ranks receive what they "
+		       "are sent?",
+		       c->rank, (double)c->config.timeout_ns / 1e9);
+		return false;
+	}
+	nanosleep(&nap, NULL);
+	return true;
+}
+
+/* Both may end at once with messages that nobody will receive: so first the peers are told. */
+void hk_comm_settle(struct hk_comm *c)
+{
+	size_t n = c->sends ? (size_t)c->nranks * HK_MAX_CHANNELS : 0, i = 0;
+	int64_t start = hk_now_ns();
+
+	if (c->gpu)
+		hk_gpu_exec_drain(c->gpu);
+	if (atomic_load(&c->failed) || !c->watch.watch.failed)
+		return;
+	hk_comm_hold(c);
+	for (unsigned e = 0; e < c->nendpoints; e++)
+		if (c->endpoints[e])
+			c->endpoints[e]->transport->leave(c->endpoints[e]);
+	hk_comm_let_go(c);
+	if (c->gpu) {
+		while (!hk_gpu_exec_settled(c->gpu) && may_wait(c, start))
+			continue;
+		return;
+	}
+	for (; i < n; i++)
+		while (c->sends[i] && !c->sends[i]->ops->settle(c->sends[i]))
+			if (!may_wait(c, start))
+				return;
 }
 
 void hk_comm_destroy(struct hk_comm *c)
@@ -464,7 +518,7 @@ void hk_comm_destroy(struct hk_comm *c)
 	if (!c)
 		return;
 	hk_fabric_close(c);
-	hk_gpu_exec_settle(c->gpu);
+	hk_comm_settle(c);
 	if (c->gpu && atomic_load(&c->failed))
 		sever(c);
 	hk_log(HK_LOG_INFO,
@@ -488,6 +542,7 @@ void hk_comm_destroy(struct hk_comm *c)
 	free(c->switch_addresses);
 	hk_layout_free(c->layout);
 	free(c->addrs);
+	hk_comm_free_windows(c);
 	free(c->via);
 	free(c->sends);
 	free(c->recvs);

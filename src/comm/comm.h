@@ -32,7 +32,8 @@
 struct hk_config {
 	int64_t timeout_ns;
 	int64_t init_timeout_ms;
-	uint32_t channels;			/* 0: chosen by size */
+	int64_t copy_bytes; /* blocks from so many bytes on may go by copy engines; 0: none */
+	uint32_t channels;  /* 0: chosen by size */
 	uint32_t slots_asked, slot_bytes_asked; /* 0: chosen ... */
 	uint32_t slots, slot_bytes;		/* ... when all ranks are known */
 	bool blocking;
@@ -213,8 +214,12 @@ struct hk_comm {
 	/* stream order: calls run in the order of their tickets */
 	_Atomic uint64_t issued, finished;
 
-	/* splits of it so far, and how many of them are through with it (make.c) */
-	uint64_t splits, splits_done;
+	/* what talks over its bootstrap: splits and windows so far, and how many of them are
+	 * through with it (make.c) */
+	uint64_t turns, turns_done;
+
+	struct hocketWindow *windows; /* window.c */
+	struct hk_copy_room *copying; /* window.c; there once a window is */
 
 	_Atomic int failed;   /* the first failure, a negative code */
 	_Atomic bool aborted; /* by this process */
@@ -252,6 +257,29 @@ struct hk_comm *hk_handle_take_comm(hocketComm_t handle);
 void hk_handle_drain(hocketComm_t handle);
 void hk_handle_release(hocketComm_t handle);
 
+/* --- make.c --- */
+
+/* What all ranks do over a communicator's bootstrap while it is in use comes in turns, in the order
+ * in which they were taken, which is the same on all ranks. Each turn has to end. */
+uint64_t hk_comm_take_turn(struct hk_comm *c);
+void hk_comm_await_turn(struct hk_comm *c, uint64_t turn);
+void hk_comm_end_turn(struct hk_comm *c);
+
+/* --- memory.c --- */
+
+int hk_comm_register(struct hk_comm *c, void *buff, size_t size, void **handle);
+int hk_comm_deregister(struct hk_comm *c, void *handle);
+/* Around changes of what is registered, and of the list of windows. They nest. */
+void hk_comm_lock_memory(struct hk_comm *c);
+void hk_comm_unlock_memory(struct hk_comm *c);
+
+/* --- window.c --- */
+
+/* Queues the request as copies, if it can be and all ranks know that it can: 1. 0: it is to be run
+ * in another way. */
+int hk_comm_copy(struct hk_comm *c, const struct hk_request *req);
+void hk_comm_free_windows(struct hk_comm *c);
+
 /* --- result.c --- */
 
 hocketResult_t hk_result(int err);
@@ -262,7 +290,10 @@ hocketResult_t hk_result(int err);
 int hk_comm_new(const struct hk_config *config, struct hk_comm **comm);
 /* Joins with its bootstrap, and agrees with the others on all there is to agree on. */
 int hk_comm_join(struct hk_comm *c);
-/* NULL is fine. */
+/* After its last call: what it has sent is in its peers' hands when it returns, unless something
+ * failed, or the deadline has passed. */
+void hk_comm_settle(struct hk_comm *c);
+/* Settles, and frees; NULL is fine. */
 void hk_comm_destroy(struct hk_comm *c);
 /* Marks c failed (once), with this thread's last sentence, and tells the peers. Returns err. */
 int hk_comm_fail(struct hk_comm *c, int err);
@@ -294,10 +325,14 @@ int hk_comm_open_gpu(struct hk_comm *c);
 int hk_comm_start_gpu(struct hk_comm *c);
 /* c->via becomes the same at both ends of each pair; all ranks call it. */
 int hk_comm_agree_ways(struct hk_comm *c);
-/* Channels of a collective of this size, where nobody asked for a number; 0: as it comes. */
+/* The algorithms that suit GPUs at this size, names with commas between; NULL: any. */
 const char *hk_comm_gpu_algorithms(const struct hk_comm *c, size_t bytes);
+/* Channels of a collective of this size, where nobody asked for a number; 0: as it comes. */
 uint32_t hk_comm_gpu_channels(const struct hk_comm *c, size_t bytes);
 size_t hk_comm_device_memory(const struct hk_comm *c);
+/* As hk_gpu_exec_hold and let_go, where there is a GPU. */
+void hk_comm_hold(struct hk_comm *c);
+void hk_comm_let_go(struct hk_comm *c);
 /* Queues an accepted request, or a plan and its call, on a CUDA stream. */
 int hk_comm_launch(struct hk_comm *c, struct hk_request *req);
 /* After the calls that were launched together. */
@@ -399,6 +434,10 @@ int hk_group_add(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
 		 hocketStream_t stream);
 /* Begins to make a communicator; the group's end waits for it. */
 int hk_group_make(const struct hk_make_how *how, hocketComm_t *comm);
+/* finish will be called at the open group's end, or that of the thread, whatever becomes of the
+ * group; forget: not for the one added last, whose argument this is. */
+int hk_group_await(int (*finish)(void *arg), void *arg);
+void hk_group_forget(const void *arg);
 /* A call in a group was refused: the group will not run. */
 void hk_group_refuse(int err);
 

@@ -53,13 +53,16 @@ static int take_transports(const char *names, struct hk_config *config)
 
 static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 {
-	int64_t timeout = 0, init = 0, channels = 0, slots = 0, slot_bytes = 0, blocking = 1,
-		device = -1;
+	int64_t timeout = hk_param(HK_PARAM_TIMEOUT_MS), usual = 0, init = 0, channels = 0,
+		slots = 0, slot_bytes = 0, blocking = 1, device = -1, copy_bytes = 0;
 	int err = take("blocking", u->blocking, 0, 1, 1, &blocking);
 
 	if (!err)
-		err = take("timeoutMs", u->timeoutMs, 1, INT32_MAX, hk_param(HK_PARAM_TIMEOUT_MS),
-			   &timeout);
+		err = take("usualTimeoutMs", u->usualTimeoutMs, 0, INT32_MAX, 0, &usual);
+	if (usual && !hk_param_given(HK_PARAM_TIMEOUT_MS))
+		timeout = usual;
+	if (!err)
+		err = take("timeoutMs", u->timeoutMs, 1, INT32_MAX, timeout, &timeout);
 	if (!err)
 		err = take("initTimeoutMs", u->initTimeoutMs, 1, INT32_MAX,
 			   hk_param(HK_PARAM_INIT_TIMEOUT_MS), &init);
@@ -73,6 +76,9 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 	if (!err)
 		err = take("device", u->device, HOCKET_DEVICE_CURRENT, 1024,
 			   hk_param(HK_PARAM_DEVICE), &device);
+	if (!err)
+		err = take("copyBytes", u->copyBytes, 0, INT32_MAX, hk_param(HK_PARAM_COPY_BYTES),
+			   &copy_bytes);
 	if (err)
 		return err;
 	if (device == HOCKET_DEVICE_CURRENT)
@@ -94,6 +100,7 @@ static int read_fields(const hocketConfig_t *u, struct hk_config *config)
 				     .slot_bytes_asked = (uint32_t)slot_bytes,
 				     .blocking = blocking != 0,
 				     .device = (int)device,
+				     .copy_bytes = copy_bytes,
 				     .switches = hk_param_str(HK_PARAM_SWITCHES)};
 	err = take_algorithms(u->algorithms, config);
 	return err ? err : take_transports(u->transports, config);

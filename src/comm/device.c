@@ -58,10 +58,46 @@ int hk_comm_open_gpu(struct hk_comm *c)
 	return err;
 }
 
+/* Peers whose messages the host moves over this endpoint, if all are talked to. */
+static size_t hosts_peers(const struct hk_comm *c, unsigned endpoint)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < c->nranks; i++)
+		n += i != c->rank && c->via[i] == endpoint &&
+		     c->endpoints[endpoint]->transport->ring_send == hk_ring_send_none;
+	return n;
+}
+
+/* Memory for those messages, as later the driver may wait for kernels: pinned, and of the GPU where
+ * an endpoint sends from there. */
+static int reserve(struct hk_comm *c)
+{
+	uint32_t slots = c->config.slots, slot_bytes = c->config.slot_bytes;
+	size_t channels = c->config.channels, halves = 0;
+
+	for (unsigned i = 0; i < c->nendpoints; i++) {
+		size_t peers = c->endpoints[i] ? hosts_peers(c, i) : 0;
+
+		halves += 2 * peers * (channels ? channels : 1);
+		if (peers)
+			hk_gpu_exec_admit(
+				c->gpu, c->endpoints[i],
+				peers * (channels ? 2 * channels + 1 : HK_P2P_CHANNEL + 1), slots,
+				slot_bytes);
+	}
+	return hk_gpu_exec_reserve(c->gpu, halves, slots, slot_bytes);
+}
+
 int hk_comm_start_gpu(struct hk_comm *c)
 {
+	int err;
+
 	if (!c->gpu)
 		return 0;
+	err = reserve(c);
+	if (err)
+		return err;
 	c->guard = (struct hk_comm_guard){{guard_failed, guard_fail}, c};
 	return hk_gpu_exec_start(c->gpu, c->rank, c->nranks, HK_MAX_CHANNELS, c->gpu_sharers,
 				 c->config.timeout_ns, &c->guard.guard);
@@ -120,6 +156,18 @@ size_t hk_comm_device_memory(const struct hk_comm *c)
 	return bytes;
 }
 
+void hk_comm_hold(struct hk_comm *c)
+{
+	if (c->gpu)
+		hk_gpu_exec_hold(c->gpu);
+}
+
+void hk_comm_let_go(struct hk_comm *c)
+{
+	if (c->gpu)
+		hk_gpu_exec_let_go(c->gpu);
+}
+
 int hk_comm_launch_plan(struct hk_comm *c, struct hk_plan *plan, const struct hk_call *call,
 			const void *scalar_at, hocketStream_t stream)
 {
@@ -140,14 +188,17 @@ int hk_comm_launch(struct hk_comm *c, struct hk_request *req)
 {
 	struct hk_plan *plan = NULL;
 	struct hk_call call;
-	int err;
+	int err = hk_comm_copy(c, req);
 
-	hk_gpu_exec_hold(c->gpu);
+	if (err)
+		return err < 0 ? err : 0;
 	err = hk_comm_start(c, req, &plan, &call);
-	hk_gpu_exec_let_go(c->gpu);
 	if (err || !plan)
 		return err;
-	return hk_comm_launch_plan(c, plan, &call, req->device, req->stream);
+	err = hk_comm_launch_plan(c, plan, &call, req->device, req->stream);
+	if (err == -EINVAL && req->coll != HK_POINT_TO_POINT) /* nothing was queued */
+		c->sequence--;
+	return err;
 }
 
 int hk_comm_finish(struct hk_comm *c)

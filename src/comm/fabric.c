@@ -309,6 +309,8 @@ static const struct hk_send_ops flusher_ops = {
 	.lends = hk_lends_never,
 	.lend = hk_lend_none,
 	.flush = flush_commands,
+	.owes = hk_owes_none,
+	.settle = hk_settle_flushed,
 };
 
 int hk_fabric_plan(struct hk_comm *c, const struct hk_problem *p, struct hk_program *prog,

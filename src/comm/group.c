@@ -26,6 +26,12 @@ struct making {
 	hocketComm_t comm, *place;
 };
 
+/* Something that goes on in a thread of its own, and how it is waited for. */
+struct awaited {
+	int (*finish)(void *arg);
+	void *arg;
+};
+
 struct group {
 	int err;
 	char error[512];
@@ -33,6 +39,8 @@ struct group {
 	unsigned n, max;
 	struct making *makings;
 	unsigned nmakings;
+	struct awaited *awaited;
+	unsigned nawaited;
 };
 
 static _Thread_local unsigned depth __attribute__((tls_model("initial-exec")));
@@ -50,6 +58,26 @@ static void drop_makings(struct group *g)
 	g->nmakings = 0;
 }
 
+/* Waits for what goes on, in whatever state the group is; the first failure. */
+static int finish_awaited(struct group *g)
+{
+	char error[512] = "";
+	int err = 0;
+
+	for (unsigned i = 0; i < g->nawaited; i++) {
+		int one = g->awaited[i].finish(g->awaited[i].arg);
+
+		if (!one || err)
+			continue;
+		err = one;
+		strncpy(error, hk_last_error(), sizeof(error) - 1);
+	}
+	g->nawaited = 0;
+	if (err)
+		hk_set_last_error(error);
+	return err;
+}
+
 /* A thread ends, perhaps with a group open. */
 static void group_free(void *p)
 {
@@ -57,9 +85,11 @@ static void group_free(void *p)
 
 	for (unsigned i = 0; i < g->n; i++)
 		hk_request_free(&g->items[i].req);
+	finish_awaited(g);
 	drop_makings(g); /* their places may have been the thread's own */
 	free(g->items);
 	free(g->makings);
+	free(g->awaited);
 	free(g);
 }
 
@@ -153,6 +183,26 @@ int hk_group_make(const struct hk_make_how *how, hocketComm_t *comm)
 	more->place = comm;
 	g->nmakings++;
 	return 0;
+}
+
+int hk_group_await(int (*finish)(void *arg), void *arg)
+{
+	struct group *g = this_group();
+	struct awaited *more = g ? realloc(g->awaited, (g->nawaited + 1) * sizeof(*more)) : NULL;
+
+	if (!more)
+		return g ? hk_fail(ENOMEM, "no memory for a group") : -ENOMEM;
+	g->awaited = more;
+	more[g->nawaited++] = (struct awaited){finish, arg};
+	return 0;
+}
+
+void hk_group_forget(const void *arg)
+{
+	struct group *g = this_group();
+
+	if (g && g->nawaited && g->awaited[g->nawaited - 1].arg == arg)
+		g->nawaited--;
 }
 
 /* --- the end --- */
@@ -351,14 +401,17 @@ hocketResult_t hocketGroupEnd(void)
 					       "hocketGroupEnd without a hocketGroupStart before"));
 	if (--depth)
 		return hocketSuccess;
-	err = g->err;
-	if (err) {
+	err = finish_awaited(g);
+	if (g->err) {
+		err = g->err;
 		for (unsigned i = 0; i < g->nmakings; i++)
 			*g->makings[i].place = NULL;
 		drop_makings(g);
 		hk_set_last_error(g->error);
 	} else {
-		err = finish_makings(g);
+		int made = finish_makings(g);
+
+		err = err ? err : made;
 		if (g->n && (!err || err == -EINPROGRESS)) {
 			int ran = run(g);
 

@@ -162,6 +162,8 @@ hocketResult_t hocketCommFinalize(hocketComm_t comm)
 		err = hk_fail_quiet(HK_EUSAGE, "the communicator has been finalized already");
 	else
 		err = hk_comm_check(c);
+	if (!err && c->config.blocking && !c->gpu)
+		hk_comm_settle(c);
 	c->finalized = true;
 	if (!err && hk_comm_is_busy(c))
 		err = -EINPROGRESS;

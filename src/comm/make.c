@@ -49,18 +49,28 @@ void hk_make_let_go(struct hk_make *m)
 
 /* --- splits --- */
 
-static void await_turn(struct hk_make *m)
+uint64_t hk_comm_take_turn(struct hk_comm *c)
+{
+	uint64_t turn;
+
+	pthread_mutex_lock(&turns);
+	turn = c->turns++;
+	pthread_mutex_unlock(&turns);
+	return turn;
+}
+
+void hk_comm_await_turn(struct hk_comm *c, uint64_t turn)
 {
 	pthread_mutex_lock(&turns);
-	while (m->parent->splits_done != m->turn)
+	while (c->turns_done != turn)
 		pthread_cond_wait(&next_turn, &turns);
 	pthread_mutex_unlock(&turns);
 }
 
-static void end_turn(struct hk_make *m)
+void hk_comm_end_turn(struct hk_comm *c)
 {
 	pthread_mutex_lock(&turns);
-	m->parent->splits_done++;
+	c->turns_done++;
 	pthread_cond_broadcast(&next_turn);
 	pthread_mutex_unlock(&turns);
 }
@@ -72,7 +82,7 @@ static int split(struct hk_make *m)
 	bool ours = false;
 	int err;
 
-	await_turn(m);
+	hk_comm_await_turn(m->parent, m->turn);
 	err = hk_comm_check(m->parent);
 	if (!err) {
 		err = hk_boot_split(m->parent->boot, m->color, m->key, m->config.init_timeout_ms,
@@ -80,7 +90,7 @@ static int split(struct hk_make *m)
 		if (err && !ours)
 			hk_comm_fail(m->parent, err); /* or the others would wait for us */
 	}
-	end_turn(m);
+	hk_comm_end_turn(m->parent);
 	hk_handle_leave(m->parent_handle);
 	pthread_mutex_lock(&m->lock);
 	if (m->comm)
@@ -183,11 +193,8 @@ static int begin(const struct hk_make_how *how, struct hk_make **make)
 		discard(m);
 		return err;
 	}
-	if (m->parent) {
-		pthread_mutex_lock(&turns);
-		m->turn = m->parent->splits++;
-		pthread_mutex_unlock(&turns);
-	}
+	if (m->parent)
+		m->turn = hk_comm_take_turn(m->parent);
 	*make = m;
 	return 0;
 }
@@ -252,9 +259,9 @@ static int launch(struct hk_make *m)
 		return 0;
 	hk_make_let_go(m);
 	if (m->parent) {
-		/* Nobody else can have split it since. */
+		/* Nobody else can have taken one since. */
 		pthread_mutex_lock(&turns);
-		m->parent->splits--;
+		m->parent->turns--;
 		pthread_mutex_unlock(&turns);
 	}
 	discard(m);

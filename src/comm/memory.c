@@ -5,9 +5,26 @@
  * memory can be registered too, and is copied as ever. Registered memory must not be freed.
  */
 #include <errno.h>
+#include <pthread.h>
 
 #include "arena.h"
 #include "comm.h"
+
+/* Of the tables of all communicators: registrations are rare. A window of a group is registered by
+ * a thread of its own. */
+static pthread_mutex_t tables = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+void hk_comm_lock_memory(struct hk_comm *c)
+{
+	pthread_mutex_lock(&tables);
+	hk_comm_hold(c);
+}
+
+void hk_comm_unlock_memory(struct hk_comm *c)
+{
+	hk_comm_let_go(c);
+	pthread_mutex_unlock(&tables);
+}
 
 hocketResult_t hocketMemAlloc(void **ptr, size_t size)
 {
@@ -44,6 +61,10 @@ hocketResult_t hocketMemFree(void *ptr)
 static int attach(struct hk_comm *c, struct hk_region *r)
 {
 	r->attached = hk_arena_find(r->base, r->bytes, &r->block);
+	if (!r->attached && c->gpu && hk_gpu_exec_owns(c->gpu, r->base)) {
+		r->block = (struct hk_memory){.base = r->base, .bytes = r->bytes, .fd = -1};
+		r->attached = true;
+	}
 	for (unsigned i = 0; r->attached && i < c->nendpoints; i++) {
 		int err;
 
@@ -60,11 +81,6 @@ static int add_region(struct hk_comm *c, void *buff, size_t size, void **handle)
 {
 	int err;
 
-	if (!buff || !size || !handle)
-		return hk_fail_quiet(EINVAL, "hocketCommRegister: %s",
-				     !buff   ? "buff is NULL"
-				     : !size ? "size is 0"
-					     : "handle is NULL");
 	for (unsigned i = 0; i < HK_MAX_REGIONS; i++) {
 		if (c->regions[i].base)
 			continue;
@@ -99,16 +115,42 @@ static int drop_region(struct hk_comm *c, void *handle)
 	return 0;
 }
 
+int hk_comm_register(struct hk_comm *c, void *buff, size_t size, void **handle)
+{
+	int err;
+
+	hk_comm_lock_memory(c);
+	err = add_region(c, buff, size, handle);
+	hk_comm_unlock_memory(c);
+	return err;
+}
+
+int hk_comm_deregister(struct hk_comm *c, void *handle)
+{
+	int err;
+
+	hk_comm_lock_memory(c);
+	err = drop_region(c, handle);
+	hk_comm_unlock_memory(c);
+	return err;
+}
+
 /* The transports' tables are the hot path's: nothing may run while they change. */
 hocketResult_t hocketCommRegister(const hocketComm_t comm, void *buff, size_t size, void **handle)
 {
-	struct hk_comm *c = hk_handle_enter(comm);
+	struct hk_comm *c;
 	int err;
 
+	if (!buff || !size || !handle)
+		return hk_result(hk_fail_quiet(EINVAL, "hocketCommRegister: %s",
+					       !buff   ? "buff is NULL"
+					       : !size ? "size is 0"
+						       : "handle is NULL"));
+	c = hk_handle_enter(comm);
 	if (!c)
 		return hk_result(hk_handle_why());
 	hk_comm_quiesce(c);
-	err = add_region(c, buff, size, handle);
+	err = hk_comm_register(c, buff, size, handle);
 	hk_handle_leave(comm);
 	return hk_result(err);
 }
@@ -121,7 +163,7 @@ hocketResult_t hocketCommDeregister(const hocketComm_t comm, void *handle)
 	if (!c)
 		return hk_result(hk_handle_why());
 	hk_comm_quiesce(c);
-	err = drop_region(c, handle);
+	err = hk_comm_deregister(c, handle);
 	hk_handle_leave(comm);
 	return hk_result(err);
 }

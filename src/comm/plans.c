@@ -299,16 +299,9 @@ static int enter(struct hk_comm *c, const struct hk_request *req, struct hk_plan
 /* The given schedule for a call, unless an algorithm is forced. */
 static unsigned given_for(struct hk_comm *c, const struct hk_request *req)
 {
-	unsigned given;
-
 	if (req->varied || *c->config.algorithms)
 		return 0;
-	given = hk_comm_given_for(c, req->coll, req->root, req->block);
-	/* The other form takes copies on the host (schedules.h). */
-	if (given && c->ngpu_ranks &&
-	    hk_comm_adaptation(&c->given[given - 1], req->inplace) != HK_ADAPT_NONE)
-		return 0;
-	return given;
+	return hk_comm_given_for(c, req->coll, req->root, req->block);
 }
 
 int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_call *call,
@@ -332,7 +325,9 @@ int hk_comm_plan(struct hk_comm *c, const struct hk_request *req, struct hk_call
 			found = &entry;
 	}
 	if (__builtin_expect(!found->plan, 0)) {
+		hk_comm_hold(c);
 		err = enter(c, req, &entry, bucket, given);
+		hk_comm_let_go(c);
 		if (err)
 			return err;
 		found = &entry;
@@ -431,7 +426,9 @@ int hk_comm_p2p_plan(struct hk_comm *c, uint32_t sends, const int *to, uint32_t 
 	}
 	if (c->np2p == HK_MAX_P2P_PLANS) /* patterns that keep changing: begin again */
 		forget_p2p(c);
+	hk_comm_hold(c);
 	err = make_p2p(c, &new, to, from);
+	hk_comm_let_go(c);
 	if (err)
 		return err;
 	c->p2p[c->np2p++] = new;

@@ -200,6 +200,10 @@ int hk_comm_adapt(struct hk_comm *c, const struct hk_request *req, enum hk_adapt
 		.coll = req->coll, .nranks = c->nranks, .root = req->root, .inplace = true};
 	uint32_t nin = hk_coll_blocks(&p, c->rank, HK_IN);
 
+	if (c->gpu) { /* in the order of its stream */
+		call->prepare = adapt == HK_ADAPT_STAGE ? HK_PREPARE_IN : HK_PREPARE_OUT;
+		return 0;
+	}
 	if (adapt == HK_ADAPT_STAGE) {
 		size_t bytes = nin * req->block;
 

@@ -5,14 +5,20 @@
 
 #include "compat.h"
 
-/* The oldest struct ends with `blocking`. Of what came later nothing has a counterpart: the number
- * of channels is chosen by measurement, and nothing is shared by splits. */
+/* NCCL's kernels wait without end, and programs rely on that: a rank may compute, or write a
+ * checkpoint, for long. What watches over them (PyTorch's watchdog) is to decide before this. */
+#define DEADLINE_MS 3600000
+
+/* The oldest struct ends with `blocking`. Of what came later only the policy for multiprocessors
+ * has a counterpart: none of them means copy engines for all that can go by them. The number of
+ * channels is chosen by measurement, and nothing is shared by splits. */
 ncclResult_t hk_compat_config(const ncclConfig_t *user, ncclComm_t parent, hocketConfig_t *config)
 {
 	ncclResult_t result;
 
 	*config = (hocketConfig_t)HOCKET_CONFIG_INITIALIZER;
 	config->device = HOCKET_DEVICE_CURRENT;
+	config->usualTimeoutMs = DEADLINE_MS;
 	if (parent && hocketCommDevice(hk_compat_comm(parent), &config->device) != hocketSuccess)
 		config->device = HOCKET_DEVICE_CURRENT; /* what it is used for will say why */
 	if (!user)
@@ -20,9 +26,13 @@ ncclResult_t hk_compat_config(const ncclConfig_t *user, ncclComm_t parent, hocke
 	result = hk_compat_check_struct("config", user->size,
 					offsetof(ncclConfig_t, blocking) + sizeof(user->blocking),
 					user->magic, NCCL_API_MAGIC);
-	if (!result)
-		config->blocking = user->blocking;
-	return result;
+	if (result)
+		return result;
+	config->blocking = user->blocking;
+	if (user->size >= offsetof(ncclConfig_t, CTAPolicy) + sizeof(user->CTAPolicy) &&
+	    user->CTAPolicy == NCCL_CTA_POLICY_ZERO)
+		config->copyBytes = 1;
+	return ncclSuccess;
 }
 
 /* --- made --- */
@@ -65,9 +75,39 @@ ncclResult_t ncclCommInitRankScalable(ncclComm_t *newcomm, int nranks, int myran
 }
 HK_COMPAT_ALIAS(ncclCommInitRankScalable);
 
+static hocketResult_t init_all(ncclComm_t *comms, int ndev, const int *devlist)
+{
+	hocketUniqueId id;
+	hocketConfig_t config;
+	hocketResult_t result = hocketGetUniqueId(&id), end;
+
+	if (result == hocketSuccess)
+		result = hocketGroupStart();
+	if (result != hocketSuccess)
+		return result;
+	hk_compat_config(NULL, NULL, &config); /* does not fail without a user's */
+	for (int i = 0; i < ndev; i++)
+		comms[i] = NULL;
+	for (int i = 0; i < ndev && result == hocketSuccess; i++) {
+		config.device = devlist ? devlist[i] : HOCKET_CONFIG_UNDEF_INT;
+		result = hocketCommInitRankConfig(hk_compat_place(&comms[i]), ndev, id, i, &config);
+	}
+	end = hocketGroupEnd();
+	for (int i = 0; i < ndev && end != hocketSuccess; i++) {
+		if (comms[i])
+			hocketCommAbort(hk_compat_comm(comms[i]));
+		comms[i] = NULL;
+	}
+	return result == hocketSuccess ? end : result;
+}
+
+/* As in NCCL: a group of creations, which in another group go on to its end. */
 ncclResult_t ncclCommInitAll(ncclComm_t *comms, int ndev, const int *devlist)
 {
-	return hk_compat_result(hocketCommInitAll(hk_compat_place(comms), ndev, devlist));
+	if (!comms || ndev < 1)
+		return hk_compat_refuse(ncclInvalidArgument, "ncclCommInitAll: %s",
+					comms ? "ndev must be at least 1" : "comms is NULL");
+	return hk_compat_result(init_all(comms, ndev, devlist));
 }
 HK_COMPAT_ALIAS(ncclCommInitAll);
 

@@ -1,81 +1,96 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Windows, one-sided calls and the API for kernels (nccl_device). Hocket has none of these, so each
- * is refused; they are here because a program that only mentions one does not start without it.
+ * Windows, one-sided calls and the API for kernels (nccl_device). Of these Hocket has windows for
+ * collectives; the rest is refused, and here because a program that only mentions it does not start
+ * without it.
  * Teams are mere arithmetic on ranks, and answered: no rank reaches another one's memory from a
  * kernel, so each is alone in its LSA team.
  */
 #include "compat.h"
 
-static const char no_windows[] = "there are no memory windows; ncclCommRegister announces a buffer";
+static const char no_pointers[] =
+	"kernels have no window of another rank; windows serve collectives only";
 static const char no_kernels[] = "kernels cannot communicate; ncclCommQueryProperties says so "
 				 "(deviceApiSupport)";
 static const char no_puts[] = "there is no one-sided communication; use ncclSend and ncclRecv";
 
 /* --- windows --- */
 
+static hocketWindow_t window_of(ncclWindow_t win)
+{
+	return (hocketWindow_t)(void *)win;
+}
+
 ncclResult_t ncclCommWindowRegister(ncclComm_t comm, void *buff, size_t size, ncclWindow_t *win,
 				    int winFlags)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	if (winFlags & ~NCCL_WIN_COLL_SYMMETRIC)
+		return hk_compat_refuse(ncclInvalidArgument,
+					"ncclCommWindowRegister: winFlags is %#x; only "
+					"NCCL_WIN_COLL_SYMMETRIC is known",
+					(unsigned)winFlags);
+	return hk_compat_result(hocketCommWindowRegister(
+		hk_compat_comm(comm), buff, size, (hocketWindow_t *)(void *)win,
+		winFlags & NCCL_WIN_COLL_SYMMETRIC ? HOCKET_WINDOW_SYMMETRIC : 0));
 }
 HK_COMPAT_ALIAS(ncclCommWindowRegister);
 
 ncclResult_t ncclCommWindowDeregister(ncclComm_t comm, ncclWindow_t win)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	return hk_compat_result(hocketCommWindowDeregister(hk_compat_comm(comm), window_of(win)));
 }
 HK_COMPAT_ALIAS(ncclCommWindowDeregister);
 
 ncclResult_t ncclWinGetUserPtr(ncclComm_t comm, ncclWindow_t win, void **outUserPtr)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	return hk_compat_result(
+		hocketWindowGetPtr(hk_compat_comm(comm), window_of(win), outUserPtr));
 }
 HK_COMPAT_ALIAS(ncclWinGetUserPtr);
 
 ncclResult_t ncclGetLsaMultimemDevicePointer(ncclWindow_t window, size_t offset, void **outPtr)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	return hk_compat_unsupported(__func__, no_pointers);
 }
 HK_COMPAT_ALIAS(ncclGetLsaMultimemDevicePointer);
 
 ncclResult_t ncclGetMultimemDevicePointer(ncclWindow_t window, size_t offset,
 					  ncclMultimemHandle_t multimem, void **outPtr)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	return hk_compat_unsupported(__func__, no_pointers);
 }
 HK_COMPAT_ALIAS(ncclGetMultimemDevicePointer);
 
 ncclResult_t ncclGetLsaDevicePointer(ncclWindow_t window, size_t offset, int lsaRank, void **outPtr)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	return hk_compat_unsupported(__func__, no_pointers);
 }
 HK_COMPAT_ALIAS(ncclGetLsaDevicePointer);
 
 ncclResult_t ncclGetPeerDevicePointer(ncclWindow_t window, size_t offset, int peer, void **outPtr)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	return hk_compat_unsupported(__func__, no_pointers);
 }
 HK_COMPAT_ALIAS(ncclGetPeerDevicePointer);
 
 ncclResult_t ncclGetMultimemDeviceLeInfo(ncclWindow_t window, size_t offset, uint32_t *leId,
 					 size_t *leOffset)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	return hk_compat_unsupported(__func__, no_pointers);
 }
 HK_COMPAT_ALIAS(ncclGetMultimemDeviceLeInfo);
 
 ncclResult_t ncclGetCftDeviceLeInfo(ncclWindow_t window, size_t offset, int peerCft,
 				    ncclTeam_t cftTeam, uint32_t *leId, size_t *leOffset)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	return hk_compat_unsupported(__func__, no_pointers);
 }
 HK_COMPAT_ALIAS(ncclGetCftDeviceLeInfo);
 
 ncclResult_t ncclGetPeerDeviceLeInfo(ncclWindow_t window, size_t offset, int peerWorld,
 				     uint32_t *leId, size_t *leOffset)
 {
-	return hk_compat_unsupported(__func__, no_windows);
+	return hk_compat_unsupported(__func__, no_pointers);
 }
 HK_COMPAT_ALIAS(ncclGetPeerDeviceLeInfo);
 

@@ -2,8 +2,8 @@
 /*
  * Moves a piece of a message, all threads of a block together: from one or two sources to one or
  * two targets, combined and scaled on the way. Eight bytes at a time in general, also to and from
- * lines, whatever the addresses are; sixteen, several in flight, where all addresses are aligned
- * alike and nothing goes through lines.
+ * lines, whatever the addresses are; sixteen, several in flight, where nothing goes through lines
+ * and all addresses are aligned alike, or the targets are and one source is only copied.
  */
 #ifndef HKD_MOVE_H
 #define HKD_MOVE_H
@@ -11,9 +11,8 @@
 #include "elements.h"
 #include "records.h"
 
-#define HKD_WORD   8u
-#define HKD_LINE   16u
-#define HKD_FLIGHT 4 /* most vectors of 16 bytes per thread and turn */
+#define HKD_FLIGHT  8 /* most vectors of 16 bytes per thread and turn */
+#define HKD_SHIFTED 4 /* the same where each takes two loads */
 
 struct hkd_piece {
 	uint64_t a, b;	     /* sources: addresses; 0: none */
@@ -30,39 +29,67 @@ struct hkd_piece {
 	uint8_t combines, scales;
 	uint64_t control;
 	uint64_t timeout_ns;
+	uint32_t *broken; /* raised if the rest of a message did not come before all was stopped */
 };
 
 /* --- memory by up to eight bytes --- */
 
-HKD_FN uint64_t hkd_load(uint64_t at, uint32_t n)
+/* At any address, or fewer than eight: in units of four, two or one byte. */
+HKD_COLD uint64_t hkd_load_units(uint64_t at, uint32_t n)
 {
+	uint32_t any = (uint32_t)at | n;
 	uint64_t x = 0;
 
-	if (n == 8 && !(at & 7))
-		return *(const volatile uint64_t *)at;
-	if (!((at | n) & 3)) {
-		for (uint32_t i = 0; i < n; i += 4)
-			x |= (uint64_t)(*(const volatile uint32_t *)(at + i)) << 8 * i;
-		return x;
+	HKD_NO_UNROLL
+	for (uint32_t i = 0; i < n;) {
+		uint64_t from = at + i;
+
+		if (!(any & 3)) {
+			x |= (uint64_t)hkd_load_u32(from) << 8 * i;
+			i += 4;
+		} else if (!(any & 1)) {
+			x |= (uint64_t)hkd_load_u16(from) << 8 * i;
+			i += 2;
+		} else {
+			x |= (uint64_t)hkd_load_u8(from) << 8 * i;
+			i++;
+		}
 	}
-	for (uint32_t i = 0; i < n; i++)
-		x |= (uint64_t)(*(const volatile uint8_t *)(at + i)) << 8 * i;
 	return x;
+}
+
+HKD_COLD void hkd_store_units(uint64_t at, uint32_t n, uint64_t x)
+{
+	uint32_t any = (uint32_t)at | n;
+
+	HKD_NO_UNROLL
+	for (uint32_t i = 0; i < n;) {
+		uint64_t to = at + i;
+
+		if (!(any & 3)) {
+			hkd_store_u32(to, (uint32_t)(x >> 8 * i));
+			i += 4;
+		} else if (!(any & 1)) {
+			hkd_store_u16(to, (uint16_t)(x >> 8 * i));
+			i += 2;
+		} else {
+			hkd_store_u8(to, (uint8_t)(x >> 8 * i));
+			i++;
+		}
+	}
+}
+
+HKD_FN uint64_t hkd_load(uint64_t at, uint32_t n)
+{
+	return n == 8 && !(at & 7) ? hkd_load_relaxed(at) : hkd_load_units(at, n);
 }
 
 HKD_FN void hkd_store(uint64_t at, uint32_t n, uint64_t x)
 {
-	if (n == 8 && !(at & 7)) {
-		*(volatile uint64_t *)at = x;
-		return;
-	}
-	if (!((at | n) & 3)) {
-		for (uint32_t i = 0; i < n; i += 4)
-			*(volatile uint32_t *)(at + i) = (uint32_t)(x >> 8 * i);
-		return;
-	}
-	for (uint32_t i = 0; i < n; i++)
-		*(volatile uint8_t *)(at + i) = (uint8_t)(x >> 8 * i);
+	if (n == 8 && !(at & 7))
+		hkd_store_relaxed(at, x);
+	else
+		hkd_store_units(at, n, x);
 }
 
 /* --- lines --- */
@@ -74,21 +101,23 @@ HKD_FN void hkd_line_out(uint64_t at, uint32_t flag, uint64_t x)
 	hkd_store_line(at, (x & 0xffffffffu) | f, x >> 32 | f);
 }
 
-/* Waits for the line; 0 if the call is to stop. */
-HKD_FN uint64_t hkd_line_in(const struct hkd_piece *p, uint64_t at)
+/* Waits for the line; 0 if the call is to stop first. */
+HKD_FN int hkd_line_in(const struct hkd_piece *p, uint64_t at, uint64_t *word)
 {
+	const uint32_t flag = p->flag_in;
 	uint64_t x, y, since = 0;
 
 	for (unsigned idle = 0;; idle++) {
 		hkd_load_line(at, &x, &y);
-		if (x >> 32 == p->flag_in && y >> 32 == p->flag_in)
-			return (x & 0xffffffffu) | y << 32;
+		if (x >> 32 == flag && y >> 32 == flag) {
+			*word = (x & 0xffffffffu) | y << 32;
+			return 1;
+		}
 		hkd_pause(idle);
-		if (idle % 256 != 255)
+		if (idle % HKD_LOOKS != HKD_LOOKS - 1)
 			continue;
 		if (hkd_load32(p->control))
 			return 0;
-		/* The block's first thread says what is missing when it looks for its next step. */
 		if (!since)
 			since = hkd_now_ns();
 		else if (p->timeout_ns && hkd_now_ns() - since > p->timeout_ns)
@@ -118,19 +147,29 @@ HKD_FN uint64_t hkd_word_of(const struct hkd_piece *p, uint64_t a, uint64_t b)
 	return p->a ? a : b;
 }
 
-/* Bytes [from, to) of the piece; `from` is a multiple of eight where there are lines. */
-HKD_FN void hkd_move_words(const struct hkd_piece *p, uint64_t from, uint64_t to, unsigned thread,
+/* Bytes before head and from body on; both are 0 where there are lines. What would have been made
+ * of lines that don't come goes nowhere: least of all on to another rank. */
+HKD_FN void hkd_move_words(const struct hkd_piece *p, uint64_t head, uint64_t body, unsigned thread,
 			   unsigned nthreads)
 {
-	for (uint64_t at = from + (uint64_t)thread * HKD_WORD; at < to;
-	     at += (uint64_t)nthreads * HKD_WORD) {
-		uint32_t n = to - at < HKD_WORD ? (uint32_t)(to - at) : HKD_WORD;
+	uint64_t nhead = (head + HKD_WORD - 1) / HKD_WORD,
+		 words = nhead + (p->bytes - body + HKD_WORD - 1) / HKD_WORD;
+
+	HKD_NO_UNROLL
+	for (uint64_t i = thread; i < words; i += nthreads) {
+		uint64_t at = i < nhead ? i * HKD_WORD : body + (i - nhead) * HKD_WORD;
+		uint64_t left = (i < nhead ? head : p->bytes) - at;
+		uint32_t n = left < HKD_WORD ? (uint32_t)left : HKD_WORD;
 		uint64_t a = p->a ? hkd_load(p->a + at, n) : 0, b = 0, r;
 
-		if (p->lines_in)
-			b = hkd_line_in(p, p->lines_in + at * 2);
-		else if (p->b)
+		if (p->lines_in) {
+			if (!hkd_line_in(p, p->lines_in + at * 2, &b)) {
+				hkd_raise(p->broken);
+				return;
+			}
+		} else if (p->b) {
 			b = hkd_load(p->b + at, n);
+		}
 		r = hkd_word_of(p, a, b);
 		if (p->lines_out)
 			hkd_line_out(p->lines_out + at * 2, p->flag_out, r);
@@ -145,54 +184,61 @@ HKD_FN void hkd_move_words(const struct hkd_piece *p, uint64_t from, uint64_t to
 
 enum hkd_how { HKD_PLAIN, HKD_COMBINED, HKD_SCALED };
 
-/* How many vectors a thread has in flight: as many as the code for them is short. */
+/* How many vectors a thread has in flight: as many as the code for them is short. What one
+ * multiprocessor can read in the time that a load takes is some 64 KiB. */
 HKD_FN int hkd_flight(enum hkd_how how, enum hk_type type)
 {
 	if (how == HKD_PLAIN)
 		return HKD_FLIGHT;
-	return how == HKD_SCALED || hkd_bits(type) == 8 ? 1 : hkd_bits(type) == 16 ? 2 : HKD_FLIGHT;
+	return how == HKD_SCALED || hkd_bits(type) == 8 ? 1 : hkd_bits(type) == 16 ? 2 : 4;
 }
 
-HKD_FN uint64_t hkd_vector_word(const struct hkd_piece *p, uint64_t a, uint64_t b, enum hkd_how how,
-				enum hk_type type, enum hk_redop op)
+HKD_FN void hkd_make_vector(uint64_t x[2], const uint64_t y[2], enum hkd_how how, int combines,
+			    enum hk_type type, enum hk_redop op, uint64_t scalar)
 {
-	if (how == HKD_PLAIN)
-		return p->a ? a : b;
-	if (how == HKD_COMBINED)
-		return hkd_combine(type, op, a, b);
-	a = hkd_scale(type, a, p->scalar);
-	return p->combines ? hkd_combine(type, HK_SUM, a, b) : a;
+	HKD_UNROLL
+	for (int k = 0; k < 2; k++) {
+		if (how == HKD_SCALED)
+			x[k] = hkd_scale(type, x[k], scalar);
+		if (combines)
+			x[k] = hkd_combine(type, op, x[k], y[k]);
+	}
 }
 
-/* The full vectors of bytes [from, to). How, type and op are constants. */
+/* The full vectors of bytes [from, to). How, type and op are constants; the piece is read once, as
+ * stores might change it for all that a compiler knows. */
 HKD_FN void hkd_move_vectors(const struct hkd_piece *p, uint64_t from, uint64_t to, unsigned thread,
 			     unsigned nthreads, enum hkd_how how, enum hk_type type,
 			     enum hk_redop op)
 {
-	const uint64_t stride = (uint64_t)nthreads * 16;
+	const uint64_t stride = (uint64_t)nthreads * 16, scalar = p->scalar;
+	const uint64_t a = p->a || how == HKD_COMBINED ? p->a : p->b, b = p->b;
+	const uint64_t out0 = p->out0, out1 = p->out1;
 	const int flight = hkd_flight(how, type);
+	const int combines = how == HKD_COMBINED || (how == HKD_SCALED && p->combines);
 
 	for (uint64_t at = from + (uint64_t)thread * 16; at < to; at += stride * (uint64_t)flight) {
-		uint64_t a[HKD_FLIGHT][2], b[HKD_FLIGHT][2], r[2];
+		uint64_t x[HKD_FLIGHT][2], y[HKD_FLIGHT][2];
 
 		HKD_UNROLL
 		for (int i = 0; i < flight; i++) {
-			a[i][0] = a[i][1] = b[i][0] = b[i][1] = 0;
-			if (p->a && at + (uint64_t)i * stride < to)
-				hkd_load16(p->a + at + (uint64_t)i * stride, a[i]);
-			if (p->b && at + (uint64_t)i * stride < to)
-				hkd_load16(p->b + at + (uint64_t)i * stride, b[i]);
+			uint64_t here = at + (uint64_t)i * stride;
+
+			x[i][0] = x[i][1] = y[i][0] = y[i][1] = 0;
+			if (here < to)
+				hkd_load16(a + here, x[i]);
+			if (combines && here < to)
+				hkd_load16(b + here, y[i]);
 		}
 		HKD_UNROLL
 		for (int i = 0; i < flight; i++) {
 			uint64_t here = at + (uint64_t)i * stride;
 
-			r[0] = hkd_vector_word(p, a[i][0], b[i][0], how, type, op);
-			r[1] = hkd_vector_word(p, a[i][1], b[i][1], how, type, op);
-			if (p->out0 && here < to)
-				hkd_store16(p->out0 + here, r);
-			if (p->out1 && here < to)
-				hkd_store16(p->out1 + here, r);
+			hkd_make_vector(x[i], y[i], how, combines, type, op, scalar);
+			if (out0 && here < to)
+				hkd_store16(out0 + here, x[i]);
+			if (out1 && here < to)
+				hkd_store16(out1 + here, x[i]);
 		}
 	}
 }
@@ -269,38 +315,109 @@ HKD_COLD void hkd_vectors_of(const struct hkd_piece *p, uint64_t from, uint64_t 
 	}
 }
 
+/* --- vectors from another alignment than theirs --- */
+
+/* Which 16 bytes begin `shift` (1 to 15) bytes into x and y. */
+HKD_FN void hkd_shift_vector(uint64_t x[2], const uint64_t y[2], unsigned shift)
+{
+	const unsigned bits = shift % 8 * 8;
+	uint64_t w[3];
+
+	w[0] = shift < 8 ? x[0] : x[1];
+	w[1] = shift < 8 ? x[1] : y[0];
+	w[2] = shift < 8 ? y[0] : y[1];
+	x[0] = bits ? w[0] >> bits | w[1] << (64 - bits) : w[0];
+	x[1] = bits ? w[1] >> bits | w[2] << (64 - bits) : w[1];
+}
+
+/* The vectors of bytes [from, to) of a copy whose targets are alike, from the two aligned vectors
+ * of the source that each has parts of. */
+HKD_COLD void hkd_shift_vectors(const struct hkd_piece *p, uint64_t from, uint64_t to,
+				unsigned thread, unsigned nthreads)
+{
+	const uint64_t stride = (uint64_t)nthreads * 16, source = p->a ? p->a : p->b;
+	const uint64_t out0 = p->out0, out1 = p->out1;
+	const unsigned shift = (unsigned)(source + from) & 15;
+
+	HKD_NO_UNROLL
+	for (uint64_t at = from + (uint64_t)thread * 16; at < to; at += stride * HKD_SHIFTED) {
+		uint64_t x[HKD_SHIFTED][2], y[HKD_SHIFTED][2];
+
+		HKD_UNROLL
+		for (int i = 0; i < HKD_SHIFTED; i++) {
+			uint64_t here = at + (uint64_t)i * stride;
+
+			x[i][0] = x[i][1] = y[i][0] = y[i][1] = 0;
+			if (here < to) {
+				hkd_load16(source + here - shift, x[i]);
+				hkd_load16(source + here - shift + 16, y[i]);
+			}
+		}
+		HKD_UNROLL
+		for (int i = 0; i < HKD_SHIFTED; i++) {
+			uint64_t here = at + (uint64_t)i * stride;
+
+			hkd_shift_vector(x[i], y[i], shift);
+			if (out0 && here < to)
+				hkd_store16(out0 + here, x[i]);
+			if (out1 && here < to)
+				hkd_store16(out1 + here, x[i]);
+		}
+	}
+}
+
 /* --- a piece --- */
 
-/* How far the addresses are before the next multiple of 16, all alike; 16: they are not alike, or
- * not at a whole element. */
-HKD_FN uint64_t hkd_head(const struct hkd_piece *p)
-{
-	uint64_t any = p->a ? p->a : p->b, head = -any & 15;
-	uint64_t differ = ((p->a ? p->a : any) ^ any) | ((p->b ? p->b : any) ^ any) |
-			  ((p->out0 ? p->out0 : any) ^ any) | ((p->out1 ? p->out1 : any) ^ any);
+/* How the body of a piece moves, between `head` and `body`: what is before and behind it is words.
+ * Nothing outside the piece is read. */
+enum hkd_way { HKD_WORDS, HKD_VECTORS, HKD_SHIFTS };
 
-	if (p->lines_in || p->lines_out || (differ & 15) ||
-	    head % (hkd_bits((enum hk_type)p->type) / 8))
-		return 16;
-	return head;
+HKD_FN enum hkd_way hkd_way(const struct hkd_piece *p, uint64_t *head, uint64_t *body)
+{
+	uint64_t source = p->a ? p->a : p->b, target = p->out0 ? p->out0 : p->out1;
+	uint64_t other = p->a && p->b ? p->b : source, also = p->out0 && p->out1 ? p->out1 : target;
+	uint64_t shift = (source - target) & 15, end;
+
+	*head = *body = 0;
+	if (p->lines_in || p->lines_out || ((target ^ also) & 15))
+		return HKD_WORDS;
+	end = -target & 15;
+	if (!shift && !((other ^ target) & 15) &&
+	    !(end & (hkd_bits((enum hk_type)p->type) / 8 - 1))) {
+		if (p->bytes < end + 16)
+			return HKD_WORDS;
+		*head = end;
+		*body = end + (p->bytes - end) / 16 * 16;
+		return HKD_VECTORS;
+	}
+	if (!shift || p->combines || p->scales)
+		return HKD_WORDS;
+	if (end < shift)
+		end += 16;
+	if (p->bytes < end + 32)
+		return HKD_WORDS;
+	*head = end;
+	*body = end + (p->bytes - end - (16 - shift)) / 16 * 16;
+	return HKD_SHIFTS;
 }
 
 HKD_FN void hkd_move(const struct hkd_piece *p, unsigned thread, unsigned nthreads)
 {
-	uint64_t head = hkd_head(p), body;
+	uint64_t head, body;
+	enum hkd_way way = hkd_way(p, &head, &body);
 
-	if (head == 16 || p->bytes < head + 16) {
-		hkd_move_words(p, 0, p->bytes, thread, nthreads);
-		return;
+	if (way != HKD_WORDS) {
+		const struct hkd_piece copy = *p; /* so that p itself can be in registers */
+
+		if (way == HKD_SHIFTS)
+			hkd_shift_vectors(&copy, head, body, thread, nthreads);
+		else if (p->combines || p->scales)
+			hkd_vectors_of(&copy, head, body, thread, nthreads);
+		else
+			hkd_move_vectors(p, head, body, thread, nthreads, HKD_PLAIN, HK_UINT64,
+					 HK_SUM);
 	}
-	body = head + (p->bytes - head) / 16 * 16;
-	if (head)
-		hkd_move_words(p, 0, head, thread, nthreads);
-	if (p->combines || p->scales)
-		hkd_vectors_of(p, head, body, thread, nthreads);
-	else
-		hkd_move_vectors(p, head, body, thread, nthreads, HKD_PLAIN, HK_UINT64, HK_SUM);
-	hkd_move_words(p, body, p->bytes, thread, nthreads);
+	hkd_move_words(p, head, body, thread, nthreads);
 }
 
 #endif

@@ -14,9 +14,11 @@
 
 #ifdef __CUDACC__
 
-#define HKD_FN	   static __device__ __forceinline__
-#define HKD_COLD   static __device__ __noinline__
-#define HKD_UNROLL _Pragma("unroll")
+#define HKD_FN	      static __device__ __forceinline__
+#define HKD_COLD      static __device__ __noinline__
+#define HKD_UNROLL    _Pragma("unroll")
+#define HKD_NO_UNROLL _Pragma("unroll 1")
+#define HKD_LOOKS     1024 /* at nothing, between two looks at the host's page and the clock */
 
 struct hkd_barrier {
 	unsigned threads;
@@ -111,6 +113,59 @@ HKD_FN void hkd_pause(unsigned idle)
 		__nanosleep(100);
 }
 
+/* To be stored once this block's loads of what it hands over have brought their values: those whose
+ * values were used before a barrier have. */
+HKD_FN void hkd_store_after_loads(uint64_t at, uint64_t x)
+{
+	hkd_store_relaxed(at, x);
+}
+
+/* Fewer bytes than a word. */
+HKD_FN uint32_t hkd_load_u8(uint64_t at)
+{
+	uint16_t x;
+
+	asm volatile("ld.volatile.global.u8 %0, [%1];" : "=h"(x) : "l"(at) : "memory");
+	return x;
+}
+
+HKD_FN uint32_t hkd_load_u16(uint64_t at)
+{
+	uint16_t x;
+
+	asm volatile("ld.volatile.global.u16 %0, [%1];" : "=h"(x) : "l"(at) : "memory");
+	return x;
+}
+
+HKD_FN uint32_t hkd_load_u32(uint64_t at)
+{
+	uint32_t x;
+
+	asm volatile("ld.volatile.global.u32 %0, [%1];" : "=r"(x) : "l"(at) : "memory");
+	return x;
+}
+
+HKD_FN void hkd_store_u8(uint64_t at, uint32_t x)
+{
+	asm volatile("st.global.u8 [%0], %1;" ::"l"(at), "h"((uint16_t)x) : "memory");
+}
+
+HKD_FN void hkd_store_u16(uint64_t at, uint32_t x)
+{
+	asm volatile("st.global.u16 [%0], %1;" ::"l"(at), "h"((uint16_t)x) : "memory");
+}
+
+HKD_FN void hkd_store_u32(uint64_t at, uint32_t x)
+{
+	asm volatile("st.global.u32 [%0], %1;" ::"l"(at), "r"(x) : "memory");
+}
+
+/* A flag in the block's own memory, which several of its threads may set. */
+HKD_FN void hkd_raise(uint32_t *flag)
+{
+	*(volatile uint32_t *)flag = 1;
+}
+
 /* 16 bytes at once. */
 HKD_FN void hkd_load16(uint64_t at, uint64_t w[2])
 {
@@ -135,6 +190,14 @@ HKD_FN void hkd_store_line(uint64_t at, uint64_t x, uint64_t y)
 HKD_FN void hkd_load_line(uint64_t at, uint64_t *x, uint64_t *y)
 {
 	asm volatile("ld.volatile.global.v2.u64 {%0, %1}, [%2];"
+		     : "=l"(*x), "=l"(*y)
+		     : "l"(at)
+		     : "memory");
+}
+
+HKD_FN void hkd_load_line_acquire(uint64_t at, uint64_t *x, uint64_t *y)
+{
+	asm volatile("ld.acquire.sys.global.v2.u64 {%0, %1}, [%2];"
 		     : "=l"(*x), "=l"(*y)
 		     : "l"(at)
 		     : "memory");
@@ -189,6 +252,8 @@ HKD_FN uint32_t hkd_half_narrow(float x)
 #define HKD_FN	 static inline
 #define HKD_COLD static __attribute__((noinline))
 #define HKD_UNROLL
+#define HKD_NO_UNROLL
+#define HKD_LOOKS 64
 
 struct hkd_barrier {
 	unsigned threads;
@@ -273,6 +338,46 @@ HKD_FN void hkd_pause(unsigned idle)
 		nanosleep(&nap, NULL);
 }
 
+HKD_FN void hkd_store_after_loads(uint64_t at, uint64_t x)
+{
+	hkd_store_release(at, x);
+}
+
+HKD_FN uint32_t hkd_load_u8(uint64_t at)
+{
+	return *(const volatile uint8_t *)at;
+}
+
+HKD_FN uint32_t hkd_load_u16(uint64_t at)
+{
+	return *(const volatile uint16_t *)at;
+}
+
+HKD_FN uint32_t hkd_load_u32(uint64_t at)
+{
+	return *(const volatile uint32_t *)at;
+}
+
+HKD_FN void hkd_store_u8(uint64_t at, uint32_t x)
+{
+	*(volatile uint8_t *)at = (uint8_t)x;
+}
+
+HKD_FN void hkd_store_u16(uint64_t at, uint32_t x)
+{
+	*(volatile uint16_t *)at = (uint16_t)x;
+}
+
+HKD_FN void hkd_store_u32(uint64_t at, uint32_t x)
+{
+	*(volatile uint32_t *)at = (uint32_t)x;
+}
+
+HKD_FN void hkd_raise(uint32_t *flag)
+{
+	__atomic_store_n(flag, 1, __ATOMIC_RELAXED);
+}
+
 HKD_FN void hkd_load16(uint64_t at, uint64_t w[2])
 {
 	memcpy(w, (const void *)at, 16);
@@ -293,6 +398,12 @@ HKD_FN void hkd_load_line(uint64_t at, uint64_t *x, uint64_t *y)
 {
 	*x = hkd_load_relaxed(at);
 	*y = hkd_load_relaxed(at + 8);
+}
+
+HKD_FN void hkd_load_line_acquire(uint64_t at, uint64_t *x, uint64_t *y)
+{
+	*x = hkd_load_acquire(at);
+	*y = hkd_load_acquire(at + 8);
 }
 
 HKD_FN float hkd_float_of(uint32_t bits)

@@ -35,6 +35,11 @@ struct hk_block {
 };
 
 /* One call of a collective. The geometry is the schedule's (schedule.h): blocks of `count`. */
+/* What an executor on a device does before the steps, if a schedule is right in one form only:
+ * fills OUT's blocks that IN would share with it in place, or copies IN away. On the host the
+ * caller has done so. */
+enum hk_prepare { HK_PREPARE_NONE, HK_PREPARE_OUT, HK_PREPARE_IN };
+
 struct hk_call {
 	const void *in;
 	void *out;
@@ -44,6 +49,7 @@ struct hk_call {
 	const void *scalar; /* input is multiplied by it (one element); NULL: not */
 	uint32_t divide;    /* the result is divided by it at the end (integer types); 0, 1: not */
 	uint32_t mark;	    /* travels with every message; hk_mark_make */
+	enum hk_prepare prepare;
 	/* Of a varied problem, and then in and out are not looked at: the blocks of IN and OUT;
 	 * and, where all ranks know all sizes (hk_coll_sizes_known), the count of each size id. */
 	const struct hk_block *in_blocks, *out_blocks;

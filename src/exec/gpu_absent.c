@@ -28,6 +28,11 @@ int hk_gpu_exec_mem_free(void *at)
 	return -ENOENT;
 }
 
+bool hk_gpu_exec_owns(const struct hk_gpu_exec *x, const void *at)
+{
+	return false;
+}
+
 void hk_gpu_exec_hold(struct hk_gpu_exec *x)
 {
 }
@@ -51,6 +56,16 @@ uint64_t hk_gpu_exec_id(const struct hk_gpu_exec *x)
 	return 0;
 }
 
+int hk_gpu_exec_reserve(struct hk_gpu_exec *x, size_t nconns, uint32_t slots, uint32_t slot_bytes)
+{
+	return -ENOTSUP;
+}
+
+void hk_gpu_exec_admit(struct hk_gpu_exec *x, struct hk_endpoint *ep, size_t nsends, uint32_t slots,
+		       uint32_t slot_bytes)
+{
+}
+
 int hk_gpu_exec_start(struct hk_gpu_exec *x, int rank, int nranks, uint32_t channels,
 		      unsigned sharers, int64_t timeout_ns, struct hk_gpu_guard *guard)
 {
@@ -61,6 +76,26 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 		     const void *scalar_at, void *stream)
 {
 	return -ENOTSUP;
+}
+
+int hk_gpu_exec_copy(struct hk_gpu_exec *x, const struct hk_gpu_copies *job, void *stream)
+{
+	return -ENOTSUP;
+}
+
+bool hk_gpu_exec_can_copy(const struct hk_gpu_exec *x)
+{
+	return false;
+}
+
+uint64_t hk_gpu_exec_words(const struct hk_gpu_exec *x)
+{
+	return 0;
+}
+
+size_t hk_gpu_exec_words_bytes(const struct hk_gpu_exec *x)
+{
+	return 0;
 }
 
 int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then)
@@ -89,8 +124,13 @@ int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const v
 	return -ENOTSUP;
 }
 
-void hk_gpu_exec_settle(struct hk_gpu_exec *x)
+void hk_gpu_exec_drain(struct hk_gpu_exec *x)
 {
+}
+
+bool hk_gpu_exec_settled(struct hk_gpu_exec *x)
+{
+	return true;
 }
 
 void hk_gpu_exec_close(struct hk_gpu_exec *x)

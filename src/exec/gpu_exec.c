@@ -17,8 +17,14 @@
 
 #define MOST_THREADS  512u
 #define LEAST_THREADS 64u
-#define MOST_BLOCKS   32u /* more lanes than that share them */
-#define SPARE	      8	  /* of the blocks that fit, so many in 1/SPARE stay free for others */
+#define MOST_BLOCKS   32u	   /* more lanes than that share them */
+#define QUIET_MS      20	   /* without a stream that waits, after a failure ... */
+#define MOST_MS	      2000	   /* ... or in all */
+#define FENCE_STEPS   4		   /* so many take about as long as one with a fence */
+#define MOST_PINNED   (16u << 20)  /* reserved for messages that the host moves */
+#define PINNED	      (256u << 10) /* reserved, for calls' tables and the like */
+#define FENCE_STEPS   4		   /* so many take about as long as one with a fence */
+#define SPARE	      8 /* of the blocks that fit, so many in 1/SPARE stay free for others */
 
 int hk_gpu_exec_open(int device, struct hk_gpu_exec **out)
 {
@@ -37,7 +43,9 @@ int hk_gpu_exec_open(int device, struct hk_gpu_exec **out)
 	if (err)
 		goto fail;
 	x->cuda = hk_gpu_driver(x->gpu);
-	err = hk_gpu_alloc_host(x->gpu, 4096, &page);
+	err = hk_gpu_reserve_host(x->gpu, PINNED);
+	if (!err)
+		err = hk_gpu_alloc_host(x->gpu, 4096, &page);
 	if (!err)
 		err = hk_gpu_alloc(x->gpu, 512, &x->nothing);
 	if (!err)
@@ -85,6 +93,11 @@ int hk_gpu_exec_mem_alloc(int device, size_t bytes, void **at)
 int hk_gpu_exec_mem_free(void *at)
 {
 	return hk_gpu_mem_free((uintptr_t)at);
+}
+
+bool hk_gpu_exec_owns(const struct hk_gpu_exec *x, const void *at)
+{
+	return hk_gpu_place_of(x->gpu, at) == HK_GPU_DEVICE;
 }
 
 void hk_gpu_exec_hold(struct hk_gpu_exec *x)
@@ -137,6 +150,7 @@ int hk_gpu_exec_start(struct hk_gpu_exec *x, int rank, int nranks, uint32_t chan
 		      unsigned sharers, int64_t timeout_ns, struct hk_gpu_guard *guard)
 {
 	size_t n = (size_t)nranks * channels;
+	const uint64_t zero = 0;
 	int err;
 
 	x->rank = rank;
@@ -148,15 +162,29 @@ int hk_gpu_exec_start(struct hk_gpu_exec *x, int rank, int nranks, uint32_t chan
 	x->bound = calloc(n, 1);
 	if (!x->bound)
 		return hk_fail(ENOMEM, "no memory for the connections of %d ranks", nranks);
-	err = hk_gpu_alloc(x->gpu, n * sizeof(struct hkd_send), &x->sends);
+	err = hk_gpu_alloc(x->gpu, sizeof(zero), &x->left);
+	if (!err)
+		err = hk_gpu_write(x->gpu, x->left, &zero, sizeof(zero));
+	if (!err)
+		err = hk_gpu_alloc(x->gpu, n * sizeof(struct hkd_send), &x->sends);
 	if (!err)
 		err = hk_gpu_alloc(x->gpu, n * sizeof(struct hkd_recv), &x->recvs);
 	if (err)
 		return err;
 	x->memory += n * (sizeof(struct hkd_send) + sizeof(struct hkd_recv));
+	err = hk_gpu_copying_open(x, x->control);
+	if (err)
+		return err;
 	hk_log(HK_LOG_INFO, "rank %d runs on GPU %d, %s, with at most %u blocks of it", rank,
 	       hk_gpu_device(x->gpu), hk_gpu_name(x->gpu), x->blocks);
 	return hk_gpu_proxy_start(x);
+}
+
+int hk_gpu_exec_reserve(struct hk_gpu_exec *x, size_t nconns, uint32_t slots, uint32_t slot_bytes)
+{
+	size_t bytes = nconns * hk_gpu_proxy_bytes(slots, slot_bytes);
+
+	return hk_gpu_reserve_host(x->gpu, bytes < MOST_PINNED ? bytes : MOST_PINNED);
 }
 
 /* --- a call --- */
@@ -202,13 +230,14 @@ static int lay_tables(struct hk_gpu_exec *x, const struct hk_plan *plan, bool ca
 			      [HK_OUT] = plan->prog->nchunks[HK_OUT],
 			      [HK_SCRATCH] = plan->nsizes};
 	uint8_t *at = NULL;
+	size_t all = (n[HK_IN] + n[HK_OUT] + n[HK_SCRATCH]) * sizeof(struct hkd_chunk);
 	int err;
 
 	_Static_assert(sizeof(struct hkd_chunk) == sizeof(struct plan_chunk), "the same records");
 	if (!plan->varied)
 		return 0;
-	err = take_table(x, (n[HK_IN] + n[HK_OUT] + n[HK_SCRATCH]) * sizeof(struct hkd_chunk),
-			 capturing, &at);
+	run->table_bytes = (uint32_t)all;
+	err = take_table(x, all, capturing, &at);
 	for (unsigned b = HK_IN; !err && b < HK_NBUFS; b++) {
 		size_t bytes = n[b] * sizeof(struct hkd_chunk);
 
@@ -224,9 +253,12 @@ static void fill_run(const struct hk_gpu_exec *x, const struct hk_plan *plan,
 		     const struct hk_call *call, const void *scalar_at, struct hkd_run *run)
 {
 	run->control = address(x->control);
+	run->left = x->left;
 	run->in = address(call->in);
 	run->out = address(call->out);
 	run->count = call->count;
+	run->share = call->count / plan->period;
+	run->rest = (uint32_t)(call->count % plan->period);
 	run->tile_elems = plan->tile_elems;
 	run->timeout_ns = (uint64_t)x->timeout_ns;
 	run->ntiles = plan->ntiles;
@@ -240,15 +272,35 @@ static void fill_run(const struct hk_gpu_exec *x, const struct hk_plan *plan,
 		memcpy(&run->scalar, call->scalar, sizeof(run->scalar));
 }
 
-/* Threads of a block: as many as have a vector each to move, within bounds. */
+/* Of the longest message. */
+static size_t message_bytes(const struct hk_plan *plan)
+{
+	return plan->tile_elems * plan->esize * plan->prog->message_chunks;
+}
+
+/* Threads of a block: as many as have a word each to move, within bounds. */
 static unsigned threads_for(const struct hk_plan *plan)
 {
-	size_t bytes = plan->tile_elems * plan->esize * plan->prog->message_chunks;
 	unsigned n = LEAST_THREADS;
 
-	while (n < MOST_THREADS && (size_t)n * 16 < bytes)
+	while (n < MOST_THREADS && (size_t)n * sizeof(uint64_t) < message_bytes(plan))
 		n *= 2;
 	return n;
+}
+
+/* Blocks of a call: one a lane, as far as there are. Between several every short message costs a
+ * fence, which takes as long as some steps (device/interpret.h); so few steps are done by one. */
+static unsigned blocks_for(const struct hk_gpu_exec *x, const struct hk_plan *plan, bool by_host)
+{
+	const struct hk_program *prog = plan->prog;
+	uint32_t longest = 0;
+
+	for (uint32_t l = 0; l < prog->nlanes; l++)
+		longest = prog->lanes[l].nsteps > longest ? prog->lanes[l].nsteps : longest;
+	if (longest && !by_host && plan->ntiles <= 1 && message_bytes(plan) <= HKD_LINE_BYTES &&
+	    prog->nsteps <= FENCE_STEPS * longest)
+		return 1;
+	return prog->nlanes < x->blocks ? prog->nlanes : x->blocks;
 }
 
 /* Elements of OUT, divided where they are. */
@@ -286,6 +338,22 @@ static uint64_t capture_of(const struct hk_gpu_exec *x, CUstream stream)
 	return id;
 }
 
+/* Never given again, unlike its handle; 0: the driver doesn't tell. */
+static cuuint64_t id_of(const struct hk_gpu_exec *x, CUstream stream)
+{
+	unsigned long long id = 0;
+
+	if (!x->cuda->cuStreamGetId || x->cuda->cuStreamGetId(stream, &id))
+		return 0;
+	return id;
+}
+
+/* Whether the stream is that of the call before. */
+static bool is_last(const struct hk_gpu_exec *x, CUstream stream)
+{
+	return stream == x->last_stream && x->last_id && id_of(x, stream) == x->last_id;
+}
+
 /* The call comes after the one before, whatever its stream: after the one before in the same
  * capture, or after the one before that is in none. */
 static int order(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
@@ -293,13 +361,13 @@ static int order(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
 	CUevent before = capture ? x->last_in_graph : x->last;
 
 	if (capture ? capture != x->last_capture || stream == x->capture_stream
-		    : !x->launched || (stream == x->last_stream && stream != CU_STREAM_PER_THREAD))
+		    : !x->launched || is_last(x, stream))
 		return 0;
 	return hk_cuda_check(x->cuda->cuStreamWaitEvent(stream, before, 0),
 			     "ordering two CUDA streams");
 }
 
-static int mark_end(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
+int hk_gpu_end(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
 {
 	int err =
 		hk_cuda_check(x->cuda->cuEventRecord(capture ? x->last_in_graph : x->last, stream),
@@ -313,9 +381,16 @@ static int mark_end(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
 		x->captured = true;
 	} else {
 		x->last_stream = x->waited = stream;
+		x->last_id = id_of(x, stream);
 		x->launched = true;
 	}
 	return 0;
+}
+
+int hk_gpu_begin(struct hk_gpu_exec *x, CUstream stream, uint64_t *capture)
+{
+	*capture = capture_of(x, stream);
+	return order(x, stream, *capture);
 }
 
 /* Calls that end before they return, because they use ordinary host memory, or because they are
@@ -341,12 +416,24 @@ static void follow_default(struct hk_gpu_exec *x, CUstream stream)
 		x->cuda->cuStreamWaitEvent(stream, x->before, 0);
 }
 
+/* What peers can read in place of a buffer. Asked in every call: so what peers have registered and
+ * deregistered is seen to. */
+static uint64_t rows_of(struct hk_gpu_exec *x, const struct staged *buffer, bool kept)
+{
+	bool any = !buffer->copied && buffer->to > buffer->from;
+
+	if (!x->rings)
+		return 0;
+	return x->rings->transport->rows(x->rings, any ? buffer->from : 0,
+					 any ? buffer->to - buffer->from : 0, kept && any);
+}
+
 static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call call,
 		  const void *scalar_at, CUstream stream, struct hk_block *blocks)
 {
 	uint32_t nin = plan->prog->nchunks[HK_IN] / plan->period, nblocks;
 	const struct hk_call users = call;
-	uint64_t capture;
+	uint64_t capture = 0;
 	struct hkd_run run = {0};
 	struct gpu_plan *gp = NULL;
 	struct staging st = {0};
@@ -354,28 +441,33 @@ static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call ca
 	int err;
 
 	hk_gpu_retire_all(x, false);
-	hk_gpu_exec_hold(x);
 	err = hk_gpu_plan(x, plan, &gp);
-	hk_gpu_exec_let_go(x);
 	stream = stream_for(x, plan, &call, stream);
 	if (stream != asked)
 		follow_default(x, stream);
-	capture = capture_of(x, stream);
 	if (!err)
-		err = order(x, stream, capture);
+		err = hk_gpu_begin(x, stream, &capture);
 	if (!err && plan->problem.coll == HK_BARRIER)
 		call.in = call.out = (void *)(uintptr_t)x->nothing;
 	else if (!err)
 		err = hk_gpu_stage_in(x, plan, &call, blocks, blocks ? blocks + nin : NULL,
 				      capture != 0, &st);
+	if (!err && call.prepare) {
+		err = hk_gpu_stage_prepare(x, plan, &call, stream);
+		st.in.copied |= call.prepare == HK_PREPARE_IN;
+	}
 	if (err)
 		return err;
 	hk_plan_begin(plan, &call);
 	run.prog = gp->prog;
 	fill_run(x, plan, &call, scalar_at, &run);
 	err = lay_tables(x, plan, capture != 0, &run);
-	nblocks = run.prog.nlanes < x->blocks ? run.prog.nlanes : x->blocks;
-	run.counts = !capture;
+	nblocks = blocks_for(x, plan, gp->by_host);
+	hk_gpu_exec_hold(x); /* it may talk to peers, as the making of connections does */
+	run.in_rows = rows_of(x, &st.in, capture != 0);
+	run.out_rows = rows_of(x, &st.out, capture != 0);
+	hk_gpu_exec_let_go(x);
+	run.call = capture ? 0 : x->calls + 1;
 	if (!err && nblocks)
 		err = hk_gpu_launch(x->gpu, HK_GPU_RUN, nblocks, threads_for(plan), &run, stream);
 	if (!err && nblocks && !capture)
@@ -384,7 +476,7 @@ static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call ca
 		err = divide(x, plan, &call, stream);
 	if (!err)
 		err = hk_gpu_stage_out(x, plan, &users, &st);
-	return err ? err : mark_end(x, stream, capture);
+	return err ? err : hk_gpu_end(x, stream, capture);
 }
 
 int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
@@ -394,9 +486,12 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 					    plan->period
 				  : 0;
 	struct hk_block *blocks = n ? calloc(n, sizeof(*blocks)) : NULL;
-	int err = blocks || !n ? hk_gpu_enter(x->gpu)
-			       : hk_fail(ENOMEM, "no memory for a call's blocks");
+	int err = blocks || !n ? 0 : hk_fail(ENOMEM, "no memory for a call's blocks");
 
+	if (!err && atomic_load_explicit(&x->over, memory_order_relaxed))
+		err = hk_fail_quiet(HK_EUSAGE, "the process ends, and its GPUs take no more calls");
+	if (!err)
+		err = hk_gpu_enter(x->gpu);
 	if (!err) {
 		err = launch(x, plan, *call, scalar_at, stream, blocks);
 		hk_gpu_leave(x->gpu);
@@ -407,7 +502,6 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 
 int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then)
 {
-	CUevent passed = NULL;
 	int err;
 
 	if (first == then)
@@ -415,16 +509,10 @@ int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then)
 	err = hk_gpu_enter(x->gpu);
 	if (err)
 		return err;
-	err = hk_cuda_check(x->cuda->cuEventCreate(&passed, CU_EVENT_DISABLE_TIMING),
-			    "making a CUDA event");
+	err = hk_cuda_check(x->cuda->cuEventRecord(x->before, first), "recording a CUDA event");
 	if (!err)
-		err = hk_cuda_check(x->cuda->cuEventRecord(passed, first),
-				    "recording a CUDA event");
-	if (!err)
-		err = hk_cuda_check(x->cuda->cuStreamWaitEvent(then, passed, 0),
+		err = hk_cuda_check(x->cuda->cuStreamWaitEvent(then, x->before, 0),
 				    "ordering two CUDA streams");
-	if (passed)
-		x->cuda->cuEventDestroy(passed); /* when it is over */
 	hk_gpu_leave(x->gpu);
 	return err;
 }
@@ -486,8 +574,7 @@ int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const v
 	err = hk_gpu_enter(x->gpu);
 	if (err)
 		return err;
-	capture = capture_of(x, stream);
-	err = order(x, stream, capture);
+	err = hk_gpu_begin(x, stream, &capture);
 	if (!err)
 		err = hk_gpu_stage_plain(x, map.count * map.esize, capture != 0, &map.in, &map.out);
 	if (!err && map.scaled)
@@ -497,19 +584,62 @@ int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const v
 			x->cuda->cuMemcpyAsync(map.out, map.in, map.count * map.esize, stream),
 			"copying a buffer");
 	if (!err)
-		err = mark_end(x, stream, capture);
+		err = hk_gpu_end(x, stream, capture);
 	hk_gpu_leave(x->gpu);
 	return err;
 }
 
 /* --- the end --- */
 
-/* Whether peers have read everything that kernels sent them. */
-static bool all_read(struct hk_gpu_exec *x)
+void hk_gpu_put(struct hk_gpu_exec *x, uint64_t at)
+{
+	if (x->late)
+		hk_gpu_abandon(x->gpu, at);
+	else
+		hk_gpu_free(x->gpu, at);
+}
+
+void hk_gpu_put_host(struct hk_gpu_exec *x, void *at)
+{
+	if (x->late)
+		hk_gpu_abandon(x->gpu, (uintptr_t)at);
+	else
+		hk_gpu_free_host(x->gpu, at);
+}
+
+/* After a failure graphs may run that nobody can ask about. Their kernels end by the control page,
+ * which stays; copies that wait for other ranks pass, as long as our thread lets them: until
+ * nothing has waited for a while. */
+static void end_replays(struct hk_gpu_exec *x)
+{
+	struct timespec nap = {0, 1000000};
+
+	if (!x->running || !x->guard->failed(x->guard))
+		return;
+	__atomic_store_n(&x->control->stop, 1, __ATOMIC_RELEASE);
+	x->late = x->captured;
+	for (int quiet = 0, all = 0; x->late && quiet < QUIET_MS && all < MOST_MS; all++) {
+		nanosleep(&nap, NULL);
+		quiet = hk_gpu_copying_waits(x) ? 0 : quiet + 1;
+	}
+}
+
+void hk_gpu_exec_drain(struct hk_gpu_exec *x)
+{
+	if (x->launched && !atomic_load(&x->over) && !hk_gpu_enter(x->gpu)) {
+		x->cuda->cuEventSynchronize(x->last);
+		hk_gpu_leave(x->gpu);
+	}
+}
+
+bool hk_gpu_exec_settled(struct hk_gpu_exec *x)
 {
 	size_t n = (size_t)x->nranks * x->channels;
 	bool all = true;
 
+	if (!x->bound || !(x->launched || x->captured) || atomic_load(&x->over) ||
+	    __atomic_load_n(&x->control->stop, __ATOMIC_ACQUIRE))
+		return true;
 	for (size_t i = 0; i < n && all; i++) {
 		struct hkd_send s;
 		uint64_t released = 0;
@@ -520,34 +650,19 @@ static bool all_read(struct hk_gpu_exec *x)
 		all = !hk_gpu_read(x->gpu, &released, s.released, sizeof(released)) &&
 		      released >= s.sent;
 	}
-	return all && hk_gpu_proxy_idle(x);
-}
-
-void hk_gpu_exec_settle(struct hk_gpu_exec *x)
-{
-	struct timespec nap = {0, 100000};
-	int64_t start = hk_now_ns();
-
-	if (!x || !x->bound || !(x->launched || x->captured))
-		return;
-	if (x->launched && !hk_gpu_enter(x->gpu)) {
-		x->cuda->cuEventSynchronize(x->last);
-		hk_gpu_leave(x->gpu);
-	}
-	while (!x->guard->failed(x->guard) &&
-	       !__atomic_load_n(&x->control->stop, __ATOMIC_ACQUIRE) &&
-	       hk_now_ns() - start < x->timeout_ns && !all_read(x))
-		nanosleep(&nap, NULL);
+	return all && hk_gpu_proxy_settled(x);
 }
 
 void hk_gpu_exec_close(struct hk_gpu_exec *x)
 {
 	if (!x)
 		return;
+	end_replays(x);
 	hk_gpu_proxy_stop(x);
+	hk_gpu_copying_close(x);
 	for (struct table *t = x->tables, *next; t; t = next) {
 		next = t->next;
-		hk_gpu_free_host(x->gpu, t->at);
+		hk_gpu_put_host(x, t->at);
 		free(t);
 	}
 	x->tables = NULL;
@@ -562,11 +677,12 @@ void hk_gpu_exec_close(struct hk_gpu_exec *x)
 	if (!x->gpu)
 		return;
 	hk_gpu_retire_all(x, true);
-	hk_gpu_free(x->gpu, x->sends);
-	hk_gpu_free(x->gpu, x->recvs);
-	hk_gpu_free(x->gpu, x->nothing);
+	hk_gpu_put(x, x->sends);
+	hk_gpu_put(x, x->recvs);
+	hk_gpu_put(x, x->nothing);
+	hk_gpu_put(x, x->left);
 	hk_gpu_stage_free(x);
-	hk_gpu_free_host(x->gpu, x->control);
+	hk_gpu_put_host(x, x->control);
 }
 
 void hk_gpu_exec_release(struct hk_gpu_exec *x)

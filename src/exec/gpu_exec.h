@@ -37,10 +37,21 @@ uint64_t hk_gpu_exec_id(const struct hk_gpu_exec *x);
 /* When all is agreed: `sharers` ranks run on the GPU. guard must outlive x. */
 int hk_gpu_exec_start(struct hk_gpu_exec *x, int rank, int nranks, uint32_t channels,
 		      unsigned sharers, int64_t timeout_ns, struct hk_gpu_guard *guard);
+/* Gets pinned memory for so many halves of connections that the host will move the messages of, as
+ * far as is sensible; the driver may wait for kernels when more is needed. */
+int hk_gpu_exec_reserve(struct hk_gpu_exec *x, size_t nconns, uint32_t slots, uint32_t slot_bytes);
+
+/* Gets memory of the GPU for so many sending halves of the endpoint's connections, if the endpoint
+ * can send from there; else they go through pinned memory. Before start. */
+void hk_gpu_exec_admit(struct hk_gpu_exec *x, struct hk_endpoint *ep, size_t nsends, uint32_t slots,
+		       uint32_t slot_bytes);
 
 /* Memory of a GPU, and its end: -ENOENT if it did not come from there. */
 int hk_gpu_exec_mem_alloc(int device, size_t bytes, void **at);
 int hk_gpu_exec_mem_free(void *at);
+
+/* Whether an address is one of a GPU's memory. */
+bool hk_gpu_exec_owns(const struct hk_gpu_exec *x, const void *at);
 
 /* Between these two this thread may make connections and plans: the executor's own thread, which
  * moves messages over the same endpoints, keeps away. They nest. */
@@ -53,6 +64,30 @@ void hk_gpu_exec_let_go(struct hk_gpu_exec *x);
  * captured and the call can't be; nothing was queued. */
 int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct hk_call *call,
 		     const void *scalar_at, void *stream);
+/* A call that only moves data, done by copies instead of a kernel. */
+struct hk_gpu_push {
+	int peer;      /* may be this rank */
+	uint64_t to;   /* in the peer's OUT, as this GPU has it */
+	uint64_t from; /* in IN */
+	size_t bytes;
+};
+struct hk_gpu_copies {
+	const void *in;
+	size_t in_bytes;
+	const struct hk_gpu_push *pushes;
+	unsigned n;
+	const bool *from;      /* by rank: it has something for this one */
+	const uint64_t *words; /* by rank: its words, as this GPU has them */
+	uint32_t mark;
+};
+/* As hk_gpu_exec_call; all ranks must choose this way for the call. */
+int hk_gpu_exec_copy(struct hk_gpu_exec *x, const struct hk_gpu_copies *job, void *stream);
+/* Whether the driver can. */
+bool hk_gpu_exec_can_copy(const struct hk_gpu_exec *x);
+/* This rank's words, GPU memory that the other ranks must reach. */
+uint64_t hk_gpu_exec_words(const struct hk_gpu_exec *x);
+size_t hk_gpu_exec_words_bytes(const struct hk_gpu_exec *x);
+
 /* What comes next on one stream waits for what is on another now. */
 int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then);
 /* After the calls that belong together: those with buffers in ordinary host memory, and barriers
@@ -64,9 +99,11 @@ int hk_gpu_exec_wait(struct hk_gpu_exec *x);
 /* The same for a group of one rank: out = in, scaled if call->scalar or scalar_at is set. */
 int hk_gpu_exec_alone(struct hk_gpu_exec *x, const struct hk_call *call, const void *scalar_at,
 		      void *stream);
-/* Waits for all calls, and until peers have read all that they were sent; then none of them will
- * touch this rank's memory. After a failure it waits for the kernels only. */
-void hk_gpu_exec_settle(struct hk_gpu_exec *x);
+/* For the end: waits for all calls. */
+void hk_gpu_exec_drain(struct hk_gpu_exec *x);
+/* After it: whether peers have read all that they were sent, or have it in their hands where the
+ * host moves it; then none of them will touch this rank's memory. */
+bool hk_gpu_exec_settled(struct hk_gpu_exec *x);
 /* Frees; NULL is fine. Endpoints must be closed after it: its records name their memory. */
 void hk_gpu_exec_close(struct hk_gpu_exec *x);
 /* Closes the GPU itself, when nothing uses it any more. NULL is fine. */

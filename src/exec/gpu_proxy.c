@@ -3,7 +3,8 @@
  * Messages that the host moves for kernels, and the watch over them. A kernel writes to and reads
  * from a ring in pinned host memory as it does with any other (records.h); here the host is the
  * ring's other end, and moves each message between it and the connection's transport: shared
- * memory, RDMA or TCP, so to ranks on other hosts, and to ranks without a GPU.
+ * memory, RDMA or TCP, so to ranks on other hosts, and to ranks without a GPU. Long messages may
+ * lie in slots on the GPU, from where a network card takes them (gpu_direct.c).
  *
  * One thread per communicator does that. It also looks whether the communicator or a peer has
  * failed, and then stops the kernels; and whether a kernel has failed, and then fails the
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "error.h"
@@ -27,6 +29,11 @@
 
 /* --- making --- */
 
+size_t hk_gpu_proxy_bytes(uint32_t slots, uint32_t slot_bytes)
+{
+	return (hkd_ring_bytes(slots, slot_bytes, 0) + 128 + 511) / 512 * 512;
+}
+
 static int make(struct hk_gpu_exec *x, uint32_t slots, uint32_t slot_bytes, struct proxy **out)
 {
 	struct proxy *p = calloc(1, sizeof(*p));
@@ -36,7 +43,7 @@ static int make(struct hk_gpu_exec *x, uint32_t slots, uint32_t slot_bytes, stru
 
 	if (!p)
 		return hk_fail(ENOMEM, "no memory for a connection");
-	err = hk_gpu_alloc_host(x->gpu, ring + 128, &at);
+	err = hk_gpu_alloc_host(x->gpu, hk_gpu_proxy_bytes(slots, slot_bytes), &at);
 	if (err) {
 		free(p);
 		return err;
@@ -61,16 +68,19 @@ static void add(struct hk_gpu_exec *x, struct proxy *p)
 int hk_gpu_proxy_send(struct hk_gpu_exec *x, struct hk_send *s, struct hkd_send *record)
 {
 	struct proxy *p = NULL;
-	int err = make(x, s->slots, s->slot_bytes, &p);
+	int err;
 
+	*record =
+		(struct hkd_send){.slots = s->slots, .slot_bytes = s->slot_bytes, .peer = s->peer};
+	hk_gpu_direct_bind(x, s, record);
+	err = make(x, s->slots, record->slot_bytes, &p);
 	if (err)
 		return err;
 	p->send = s;
-	*record = (struct hkd_send){.ring = (uintptr_t)p->ring,
-				    .released = (uintptr_t)p->released,
-				    .slots = s->slots,
-				    .slot_bytes = s->slot_bytes,
-				    .peer = s->peer};
+	p->apart = record->apart;
+	p->apart_bytes = record->apart_bytes;
+	record->ring = (uintptr_t)p->ring;
+	record->released = (uintptr_t)p->released;
 	add(x, p);
 	return 0;
 }
@@ -102,32 +112,56 @@ static struct hkd_header *header_of(const struct proxy *p, uint32_t slot)
 
 static uint8_t *slot_of(const struct proxy *p, uint32_t slot)
 {
-	return p->ring + hkd_ring_slots(p->slots, 0) + (size_t)slot * p->slot_bytes;
+	return p->ring + hkd_ring_slots(p->slots, 0) + slot * hkd_slot_stride(p->slot_bytes);
 }
 
-/* From the kernel's ring to the transport. 1: a message went; 0: not now; or a failure. */
-static int move_out(struct proxy *p)
+/* A message in a slot of the ring. 1: it went; 0: not now; or a failure. */
+static int copy_out(struct hk_send *s, const uint8_t *from, uint32_t bytes, uint32_t mark)
 {
-	uint32_t slot = (uint32_t)(p->moved % p->slots), bytes;
+	void *to = NULL;
+	int r = s->ops->reserve(s, bytes, &to);
+
+	if (r <= 0)
+		return r;
+	if (bytes)
+		memcpy(to, from, bytes);
+	r = s->ops->commit(s, bytes, mark);
+	return r ? r : 1;
+}
+
+/* From the kernel's ring to the transport, likewise. */
+static int move_out(struct hk_gpu_exec *x, struct proxy *p)
+{
+	uint32_t slot = (uint32_t)(p->moved % p->slots), bytes, place;
 	struct hkd_header *h = header_of(p, slot);
 	uint64_t mark = __atomic_load_n(&h->mark, __ATOMIC_ACQUIRE), size;
-	void *to = NULL;
 	int r;
 
 	if (mark >> 32 != (uint32_t)(p->moved + 1))
 		return 0;
 	size = __atomic_load_n(&h->bytes, __ATOMIC_ACQUIRE);
-	bytes = (uint32_t)size & ((1u << HKD_KIND_SHIFT) - 1);
-	r = p->send->ops->reserve(p->send, bytes, &to);
-	if (r <= 0)
-		return r;
-	if (bytes)
-		memcpy(to, slot_of(p, slot), bytes);
-	r = p->send->ops->commit(p->send, bytes, (uint32_t)mark);
-	if (r)
-		return r;
-	p->moved++;
-	__atomic_store_n(p->released, p->moved, __ATOMIC_RELEASE);
+	bytes = hkd_header_bytes(size);
+	place = hkd_header_place(size);
+	if (hkd_header_kind(size) == HKD_APART)
+		r = hk_gpu_direct_send(x, p->send,
+				       p->apart + slot * hkd_slot_stride(p->apart_bytes) + place,
+				       bytes, (uint32_t)mark);
+	else
+		r = copy_out(p->send, slot_of(p, slot) + place, bytes, (uint32_t)mark);
+	if (r > 0)
+		p->moved++;
+	return r;
+}
+
+/* Gives the kernel the slots that nobody reads any more. 1: some; 0: none; or a failure. */
+static int give_back(struct proxy *p)
+{
+	int owed = p->returned != p->moved ? p->send->ops->owes(p->send) : 0;
+
+	if (owed < 0 || p->returned == p->moved - (uint64_t)owed)
+		return owed < 0 ? owed : 0;
+	p->returned = p->moved - (uint64_t)owed;
+	__atomic_store_n(p->released, p->returned, __ATOMIC_RELEASE);
 	return 1;
 }
 
@@ -168,24 +202,26 @@ static int try_in(struct proxy *p)
 }
 
 /* A peer may leave as soon as it has sent what we want of it: that its connection has failed
- * matters only if the kernel waits for another message. busy: kernels may be running, and soon want
- * some. */
+ * matters, and is said, only if the kernel waits for another message. busy: kernels may be running,
+ * and soon want some. */
 static int move_in(struct proxy *p, bool busy)
 {
 	bool wanted = __atomic_load_n(p->wants, __ATOMIC_RELAXED) > p->moved;
 	int r;
 
-	if (!p->err && (busy || wanted)) {
-		r = try_in(p);
-		if (r >= 0)
-			return r;
-		p->err = r;
-		p->error = strdup(hk_last_error());
-	}
-	if (!p->err || !wanted)
+	if (p->err)
+		return wanted ? hk_fail(p->err, "%s", p->error ? p->error : "a connection failed")
+			      : 0;
+	if (!busy && !wanted)
 		return 0;
-	hk_set_last_error(p->error ? p->error : "a connection failed");
-	return p->err;
+	hk_hush(!wanted);
+	r = try_in(p);
+	hk_hush(false);
+	if (r >= 0 || wanted)
+		return r;
+	p->err = r;
+	p->error = strdup(hk_last_error());
+	return 0;
 }
 
 /* What was sent may need more calls to leave. */
@@ -201,6 +237,15 @@ static int flush(struct proxy *p)
 	return r < 0 ? r : 0;
 }
 
+static int move_sending(struct hk_gpu_exec *x, struct proxy *p)
+{
+	int out = move_out(x, p), back = out < 0 ? out : give_back(p);
+
+	if (back < 0)
+		return back;
+	return out || back ? 1 : flush(p);
+}
+
 /* Everything once; whether anything moved, or a failure. */
 static int move_all(struct hk_gpu_exec *x)
 {
@@ -211,10 +256,8 @@ static int move_all(struct hk_gpu_exec *x)
 	if (pthread_mutex_trylock(&x->lock))
 		return 0;
 	for (struct proxy *p = x->proxies; p; p = p->next) {
-		int r = p->send ? move_out(p) : move_in(p, busy);
+		int r = p->send ? move_sending(x, p) : move_in(p, busy);
 
-		if (!r && p->send)
-			r = flush(p);
 		if (r < 0) {
 			moved = r;
 			break;
@@ -225,15 +268,15 @@ static int move_all(struct hk_gpu_exec *x)
 	return moved;
 }
 
-bool hk_gpu_proxy_idle(struct hk_gpu_exec *x)
+bool hk_gpu_proxy_settled(struct hk_gpu_exec *x)
 {
-	bool idle = true;
+	bool settled = true;
 
-	pthread_mutex_lock(&x->lock);
-	for (struct proxy *p = x->proxies; p && idle; p = p->next)
-		idle = !p->send || flush(p) < 0 || p->flushed == p->moved;
-	pthread_mutex_unlock(&x->lock);
-	return idle;
+	hk_gpu_exec_hold(x);
+	for (struct proxy *p = x->proxies; p && settled; p = p->next)
+		settled = !p->send || p->send->ops->settle(p->send) != 0;
+	hk_gpu_exec_let_go(x);
+	return settled;
 }
 
 /* --- watching --- */
@@ -277,6 +320,11 @@ static int watch(struct hk_gpu_exec *x)
 		err = describe(x);
 		x->guard->fail(x->guard, err);
 	}
+	if (!err) {
+		err = hk_gpu_copying_watch(x);
+		if (err)
+			x->guard->fail(x->guard, err);
+	}
 	if (!err)
 		err = x->guard->failed(x->guard);
 	/* A thread that waited too long for the rest of a message stops all, and says no more. */
@@ -317,6 +365,8 @@ static void *run(void *arg)
 		some = __atomic_load_n(&x->proxies, __ATOMIC_RELAXED) != NULL;
 		if (some && now - moved_at < BUSY_NS && !atomic_load(&x->wanted))
 			continue;
+		if (err)
+			hk_gpu_copying_release(x);
 		if (!some || err)
 			nap.tv_nsec = IDLE_NAP_NS;
 		nanosleep(&nap, NULL);
@@ -324,11 +374,36 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static struct {
+	pthread_mutex_t lock;
+	struct hk_gpu_exec *first;
+} running = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* A forked child has neither the threads nor kernels, but the handler. */
+static void end_process(void)
+{
+	pthread_mutex_lock(&running.lock);
+	for (struct hk_gpu_exec *x = running.first; x; x = x->next_running) {
+		if (x->pid != getpid())
+			continue;
+		atomic_store(&x->over, true);
+		stop(x);
+		atomic_store(&x->quit, true);
+	}
+	for (struct hk_gpu_exec *x = running.first; x; x = x->next_running)
+		if (x->running && x->pid == getpid()) {
+			pthread_join(x->thread, NULL);
+			x->running = false;
+		}
+	pthread_mutex_unlock(&running.lock);
+}
+
 int hk_gpu_proxy_start(struct hk_gpu_exec *x)
 {
 	sigset_t all, old;
 	int err;
 
+	hk_cuda_at_exit(end_process);
 	/* The application's signals are for its own threads. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -338,11 +413,31 @@ int hk_gpu_proxy_start(struct hk_gpu_exec *x)
 		return hk_fail(err, "starting the thread that watches a GPU failed: %s",
 			       strerror(err));
 	x->running = true;
+	x->pid = getpid();
+	pthread_mutex_lock(&running.lock);
+	x->next_running = running.first;
+	running.first = x;
+	pthread_mutex_unlock(&running.lock);
 	return 0;
+}
+
+static void forget_running(struct hk_gpu_exec *x)
+{
+	struct hk_gpu_exec **place = &running.first;
+
+	pthread_mutex_lock(&running.lock);
+	while (*place && *place != x)
+		place = &(*place)->next_running;
+	if (*place)
+		*place = x->next_running;
+	pthread_mutex_unlock(&running.lock);
 }
 
 void hk_gpu_proxy_stop(struct hk_gpu_exec *x)
 {
+	bool all = true; /* slots have come back */
+
+	forget_running(x);
 	if (x->running) {
 		atomic_store(&x->quit, true);
 		pthread_join(x->thread, NULL);
@@ -350,9 +445,11 @@ void hk_gpu_proxy_stop(struct hk_gpu_exec *x)
 	}
 	for (struct proxy *p = x->proxies, *next; p; p = next) {
 		next = p->next;
-		hk_gpu_free_host(x->gpu, p->ring);
+		all = all && (!p->apart || p->returned == p->moved);
+		hk_gpu_put_host(x, p->ring);
 		free(p->error);
 		free(p);
 	}
 	x->proxies = NULL;
+	hk_gpu_direct_free(x, all && !x->late);
 }

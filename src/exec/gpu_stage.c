@@ -76,6 +76,11 @@ static bool unreachable(const struct hk_gpu_exec *x, const struct staged *s)
 	return s->to > s->from && hk_gpu_place_of(x->gpu, (const void *)s->from) == HK_GPU_PAGEABLE;
 }
 
+static bool unreachable_block(const struct hk_gpu_exec *x, const struct hk_block *b)
+{
+	return b->count && hk_gpu_place_of(x->gpu, b->at) == HK_GPU_PAGEABLE;
+}
+
 /* Room on the GPU: one piece for both where they overlap. */
 static int place(struct hk_gpu_exec *x, struct staging *st)
 {
@@ -123,46 +128,72 @@ static int refuse_capture(void)
 			     "use memory of the GPU, or pinned");
 }
 
-int hk_gpu_stage_in(struct hk_gpu_exec *x, const struct hk_plan *plan, struct hk_call *call,
-		    struct hk_block *in_blocks, struct hk_block *out_blocks, bool capturing,
-		    struct staging *st)
+/* Blocks lie anywhere, each in memory of its own kind: those that kernels can't reach get room
+ * each, but an OUT block where an IN block is gets the same. */
+static int stage_blocks(struct hk_gpu_exec *x, const struct hk_plan *plan, struct hk_call *call,
+			struct hk_block *in, struct hk_block *out, struct staging *st)
 {
 	uint32_t nin = plan->prog->nchunks[HK_IN] / plan->period,
 		 nout = plan->prog->nchunks[HK_OUT] / plan->period;
 	size_t esize = hk_type_size(call->type);
+	uint64_t at = 0;
+	int err = 0;
+
+	for (uint32_t i = 0; i < nout; i++)
+		out[i] = call->out_blocks[i];
+	for (uint32_t i = 0; i < nin; i++) {
+		const struct hk_block *b = &call->in_blocks[i];
+		size_t bytes = b->count * esize;
+
+		in[i] = *b;
+		if (err || !unreachable_block(x, b))
+			continue;
+		for (uint32_t k = 0; k < nout; k++)
+			if (call->out_blocks[k].at == b->at &&
+			    call->out_blocks[k].count * esize > bytes)
+				bytes = call->out_blocks[k].count * esize;
+		err = take(x, bytes, &at);
+		if (!err)
+			err = hk_gpu_write(x->gpu, at, b->at, b->count * esize);
+		in[i].at = (void *)(uintptr_t)at;
+		st->in.copied = true;
+		for (uint32_t k = 0; k < nout; k++)
+			if (call->out_blocks[k].count && call->out_blocks[k].at == b->at)
+				out[k].at = in[i].at;
+	}
+	for (uint32_t k = 0; !err && k < nout; k++) {
+		if (!unreachable_block(x, &out[k]))
+			continue;
+		err = take(x, out[k].count * esize, &at);
+		out[k].at = (void *)(uintptr_t)at;
+	}
+	for (uint32_t k = 0; k < nout; k++)
+		st->out.copied |= out[k].at != call->out_blocks[k].at;
+	call->in_blocks = in;
+	call->out_blocks = st->out_blocks = out;
+	return err;
+}
+
+int hk_gpu_stage_in(struct hk_gpu_exec *x, const struct hk_plan *plan, struct hk_call *call,
+		    struct hk_block *in_blocks, struct hk_block *out_blocks, bool capturing,
+		    struct staging *st)
+{
 	int err;
 
 	*st = (struct staging){.in = range_of(plan, call, HK_IN, call->in_blocks),
 			       .out = range_of(plan, call, HK_OUT, call->out_blocks)};
-	if (capturing && (unreachable(x, &st->in) || unreachable(x, &st->out)))
+	if (capturing && hk_gpu_stage_needed(x, plan, call))
 		return refuse_capture();
+	if (plan->varied)
+		return stage_blocks(x, plan, call, in_blocks, out_blocks, st);
 	err = place(x, st);
 	if (err || !(st->in.copied || st->out.copied))
 		return err;
-	if (!plan->varied) {
-		if (st->in.copied)
-			err = hk_gpu_write(x->gpu, st->in.at, (const void *)st->in.from,
-					   st->in.to - st->in.from);
-		call->in = moved(&st->in, call->in);
-		call->out = moved(&st->out, call->out);
-		return err;
-	}
-	for (uint32_t i = 0; i < nin; i++) {
-		in_blocks[i] = call->in_blocks[i];
-		if (!in_blocks[i].count)
-			continue;
-		in_blocks[i].at = moved(&st->in, in_blocks[i].at);
-		if (!err && st->in.copied)
-			err = hk_gpu_write(x->gpu, (uintptr_t)in_blocks[i].at,
-					   call->in_blocks[i].at, in_blocks[i].count * esize);
-	}
-	for (uint32_t i = 0; i < nout; i++) {
-		out_blocks[i] = call->out_blocks[i];
-		if (out_blocks[i].count)
-			out_blocks[i].at = moved(&st->out, out_blocks[i].at);
-	}
-	call->in_blocks = in_blocks;
-	call->out_blocks = out_blocks;
+	if (st->in.copied)
+		err = hk_gpu_write(x->gpu, st->in.at, (const void *)st->in.from,
+				   st->in.to - st->in.from);
+	call->in = moved(&st->in, call->in);
+	call->out = moved(&st->out, call->out);
 	return err;
 }
 
@@ -194,10 +225,58 @@ int hk_gpu_stage_out(struct hk_gpu_exec *x, const struct hk_plan *plan, const st
 		return copy_back(x, out->from, out->at, out->to - out->from);
 	for (uint32_t i = 0; !err && i < plan->prog->nchunks[HK_OUT] / plan->period; i++) {
 		const struct hk_block *b = &call->out_blocks[i];
+		const void *at = st->out_blocks[i].at;
 
-		if (b->count)
-			err = copy_back(x, (uintptr_t)b->at, (uintptr_t)moved(out, b->at),
+		if (b->count && at != b->at)
+			err = copy_back(x, (uintptr_t)b->at, (uintptr_t)at,
 					b->count * hk_type_size(call->type));
+	}
+	return err;
+}
+
+/* The calls of a communicator come one after the other, so one room is enough. */
+static int own_input(struct hk_gpu_exec *x, size_t bytes, uint64_t *at)
+{
+	int err = 0;
+
+	if (bytes > x->own_in_bytes) {
+		hk_gpu_retire(x, x->own_in);
+		x->memory -= x->own_in_bytes;
+		x->own_in = x->own_in_bytes = 0;
+		err = hk_gpu_alloc(x->gpu, bytes, &x->own_in);
+		if (err)
+			return err;
+		x->own_in_bytes = bytes;
+		x->memory += bytes;
+	}
+	*at = x->own_in;
+	return 0;
+}
+
+int hk_gpu_stage_prepare(struct hk_gpu_exec *x, const struct hk_plan *plan, struct hk_call *call,
+			 CUstream stream)
+{
+	struct hk_problem p = plan->problem;
+	int rank = x->rank;
+	size_t block = call->count * hk_type_size(call->type);
+	uint32_t nin = hk_coll_blocks(&p, rank, HK_IN);
+	uint64_t in = (uintptr_t)call->in, at = 0;
+	int err = 0;
+
+	if (call->prepare == HK_PREPARE_IN) {
+		err = own_input(x, nin * block, &at);
+		if (!err)
+			err = copy(x, at, in, nin * block, stream);
+		call->in = (void *)(uintptr_t)at;
+		return err;
+	}
+	p.inplace = true;
+	for (uint32_t i = 0; !err && i < nin; i++) {
+		int64_t out = hk_coll_alias(&p, rank, i);
+
+		if (out >= 0)
+			err = copy(x, (uintptr_t)call->out + (uint64_t)out * block, in + i * block,
+				   block, stream);
 	}
 	return err;
 }
@@ -207,8 +286,15 @@ bool hk_gpu_stage_needed(const struct hk_gpu_exec *x, const struct hk_plan *plan
 {
 	struct staged in = range_of(plan, call, HK_IN, call->in_blocks);
 	struct staged out = range_of(plan, call, HK_OUT, call->out_blocks);
+	bool needed = false;
 
-	return unreachable(x, &in) || unreachable(x, &out);
+	if (!plan->varied)
+		return unreachable(x, &in) || unreachable(x, &out);
+	for (uint32_t i = 0; i < plan->prog->nchunks[HK_IN] / plan->period; i++)
+		needed |= unreachable_block(x, &call->in_blocks[i]);
+	for (uint32_t i = 0; i < plan->prog->nchunks[HK_OUT] / plan->period; i++)
+		needed |= unreachable_block(x, &call->out_blocks[i]);
+	return needed;
 }
 
 int hk_gpu_stage_plain(struct hk_gpu_exec *x, size_t bytes, bool capturing, uint64_t *in,
@@ -230,6 +316,22 @@ int hk_gpu_stage_plain(struct hk_gpu_exec *x, size_t bytes, bool capturing, uint
 	return err;
 }
 
+int hk_gpu_stage_input(struct hk_gpu_exec *x, size_t bytes, bool capturing, uint64_t *in)
+{
+	struct staged s = {*in, *in + bytes, *in, false};
+	int err;
+
+	if (!unreachable(x, &s))
+		return 0;
+	if (capturing)
+		return refuse_capture();
+	err = take(x, bytes, &s.at);
+	if (!err)
+		err = hk_gpu_write(x->gpu, s.at, (const void *)s.from, bytes);
+	*in = s.at;
+	return err;
+}
+
 int hk_gpu_stage_finish(struct hk_gpu_exec *x)
 {
 	CUstream stream = x->waited;
@@ -237,6 +339,11 @@ int hk_gpu_stage_finish(struct hk_gpu_exec *x)
 
 	if (!x->staged)
 		return 0;
+	/* A copy to ordinary memory waits inside the driver for what is before it in the stream,
+	 * and with it whatever the driver then keeps from other threads. */
+	if (x->ncopies)
+		err = hk_cuda_check(x->cuda->cuStreamSynchronize(stream),
+				    "waiting for a call with a host buffer");
 	for (unsigned i = 0; !err && i < x->ncopies; i++)
 		err = copy(x, x->copies[i].to, x->copies[i].from, x->copies[i].bytes, stream);
 	x->ncopies = 0;
@@ -257,6 +364,8 @@ void hk_gpu_stage_free(struct hk_gpu_exec *x)
 		free(s);
 	}
 	x->stages = NULL;
+	hk_gpu_put(x, x->own_in);
+	x->own_in = x->own_in_bytes = 0;
 	free(x->copies);
 	x->copies = NULL;
 }

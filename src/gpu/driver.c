@@ -5,8 +5,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
@@ -19,11 +22,15 @@
 struct entry {
 	const char *name;
 	size_t offset;
+	bool optional;
 };
 
 static const struct entry entries[] = {
-#define ENTRY(name) {NAME_OF(name), offsetof(struct hk_cuda, name)},
+#define ENTRY(name) {NAME_OF(name), offsetof(struct hk_cuda, name), false},
 	HK_CUDA_FUNCTIONS(ENTRY)
+#undef ENTRY
+#define ENTRY(name) {NAME_OF(name), offsetof(struct hk_cuda, name), true},
+		HK_CUDA_OPTIONAL_FUNCTIONS(ENTRY)
 #undef ENTRY
 };
 
@@ -32,6 +39,7 @@ static struct {
 	int err;
 	char error[400];
 	struct hk_cuda functions;
+	_Atomic(void (*)(void)) end;
 } driver = {.once = PTHREAD_ONCE_INIT};
 
 static void refuse(const char *why, const char *detail)
@@ -39,6 +47,19 @@ static void refuse(const char *why, const char *detail)
 	driver.err = -ENOTSUP;
 	snprintf(driver.error, sizeof(driver.error), "no CUDA: %s%s%s", why, detail ? ": " : "",
 		 detail ? detail : "");
+}
+
+static void at_exit(void)
+{
+	void (*end)(void) = atomic_load(&driver.end);
+
+	if (end)
+		end();
+}
+
+void hk_cuda_at_exit(void (*end)(void))
+{
+	atomic_store(&driver.end, end);
 }
 
 /* The library stays loaded: what runs at the process's end may need it. */
@@ -56,13 +77,16 @@ static void load(void)
 	for (unsigned i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
 		void *at = dlsym(lib, entries[i].name);
 
-		if (!at) {
+		if (!at && !entries[i].optional) {
 			refuse("the NVIDIA driver is too old, it lacks", entries[i].name);
 			return;
 		}
 		memcpy((char *)&driver.functions + entries[i].offset, &at, sizeof(at));
 	}
 	r = driver.functions.cuInit(0);
+	/* Handlers run in the reverse order: ours before those of a driver that has started. */
+	if (!r && atexit(at_exit))
+		hk_log(HK_LOG_INFO, "no memory for a handler of the process's end");
 	if (!r)
 		return;
 	driver.functions.cuGetErrorString(r, &text);

@@ -28,19 +28,26 @@ CUresult CUDAAPI cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatu
 	F(cuCtxPushCurrent)                                                                        \
 	F(cuCtxPopCurrent)                                                                         \
 	F(cuCtxGetDevice)                                                                          \
+	F(cuCtxSynchronize)                                                                        \
 	F(cuDeviceCanAccessPeer)                                                                   \
 	F(cuCtxEnablePeerAccess)                                                                   \
 	F(cuMemAlloc)                                                                              \
+	F(cuMemPoolCreate)                                                                         \
+	F(cuMemPoolDestroy)                                                                        \
+	F(cuMemAllocFromPoolAsync)                                                                 \
 	F(cuMemFree)                                                                               \
 	F(cuMemHostAlloc)                                                                          \
 	F(cuMemFreeHost)                                                                           \
 	F(cuMemcpyAsync)                                                                           \
 	F(cuMemsetD8Async)                                                                         \
+	F(cuMemGetAddressRange)                                                                    \
 	F(cuPointerGetAttributes)                                                                  \
 	F(cuIpcGetMemHandle)                                                                       \
 	F(cuIpcOpenMemHandle)                                                                      \
 	F(cuIpcCloseMemHandle)                                                                     \
+	F(cuCtxGetStreamPriorityRange)                                                             \
 	F(cuStreamCreate)                                                                          \
+	F(cuStreamCreateWithPriority)                                                              \
 	F(cuStreamDestroy)                                                                         \
 	F(cuStreamSynchronize)                                                                     \
 	F(cuStreamWaitEvent)                                                                       \
@@ -58,13 +65,39 @@ CUresult CUDAAPI cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatu
 	F(cuOccupancyMaxActiveBlocksPerMultiprocessor)                                             \
 	F(cuGetErrorString)
 
+/* Those that a driver may lack, and then are NULL. Of memory that is mapped (mapping.h): */
+#define HK_CUDA_MAPPING_FUNCTIONS(F)                                                               \
+	F(cuMemGetAllocationGranularity)                                                           \
+	F(cuMemCreate)                                                                             \
+	F(cuMemRelease)                                                                            \
+	F(cuMemAddressReserve)                                                                     \
+	F(cuMemAddressFree)                                                                        \
+	F(cuMemMap)                                                                                \
+	F(cuMemUnmap)                                                                              \
+	F(cuMemSetAccess)                                                                          \
+	F(cuMemRetainAllocationHandle)                                                             \
+	F(cuMemGetAllocationPropertiesFromHandle)                                                  \
+	F(cuMemExportToShareableHandle)                                                            \
+	F(cuMemImportFromShareableHandle)
+
+/* All of those. */
+#define HK_CUDA_OPTIONAL_FUNCTIONS(F)                                                              \
+	HK_CUDA_MAPPING_FUNCTIONS(F)                                                               \
+	F(cuStreamBatchMemOp)                                                                      \
+	F(cuStreamGetId)
+
 #define HK_CUDA_MEMBER(name) __typeof__(&(name)) name;
 struct hk_cuda {
 	HK_CUDA_FUNCTIONS(HK_CUDA_MEMBER)
+	HK_CUDA_OPTIONAL_FUNCTIONS(HK_CUDA_MEMBER)
 };
 
 /* The driver, ready for use. -ENOTSUP, with a quiet sentence, where there is none. */
 int hk_cuda_open(const struct hk_cuda **cuda);
+
+/* What to do at the process's end before the driver does anything. After that the driver may refuse
+ * all, and pinned memory may be gone. One function, once the driver is open; again does nothing. */
+void hk_cuda_at_exit(void (*end)(void));
 
 /* 0, or -HK_ECUDA (-ENOMEM) with a sentence: what was tried, and what the driver says. */
 int hk_cuda_check(CUresult result, const char *what);

@@ -35,6 +35,7 @@ struct hk_gpu {
 	struct module *module;
 	CUstream stream; /* for copies that we wait for */
 	CUstream calls;	 /* for kernels */
+	size_t reserved; /* pinned memory */
 };
 
 static struct module modules[MAX_MODULES];
@@ -98,6 +99,11 @@ const struct hk_cuda *hk_gpu_driver(const struct hk_gpu *gpu)
 	return gpu->cuda;
 }
 
+struct hk_gpu_pool *hk_gpu_pool_of(const struct hk_gpu *gpu)
+{
+	return &gpu->module->pool;
+}
+
 /* What this thread records of other streams meanwhile (a graph's capture) is not to be disturbed by
  * what we allocate or wait for: the capture's mode says so, and is put back. */
 static _Thread_local unsigned depth __attribute__((tls_model("initial-exec")));
@@ -143,11 +149,15 @@ static int load_kernels(struct hk_gpu *gpu, struct module *m)
 					&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, m->kernels[i]),
 				"loading a kernel");
 	}
-	if (err && m->module) {
-		gpu->cuda->cuModuleUnload(m->module);
-		m->module = NULL;
-	}
 	return err;
+}
+
+static void discard_module(const struct hk_gpu *gpu, struct module *m)
+{
+	hk_gpu_pool_empty(&m->pool, gpu->cuda);
+	if (m->module)
+		gpu->cuda->cuModuleUnload(m->module);
+	*m = (struct module){0};
 }
 
 static int take_module(struct hk_gpu *gpu)
@@ -168,7 +178,11 @@ static int take_module(struct hk_gpu *gpu)
 		m = free_one;
 		err = load_kernels(gpu, m);
 		if (!err)
+			err = hk_gpu_pool_open(&m->pool, gpu->cuda, gpu->device);
+		if (!err)
 			m->context = gpu->context;
+		else
+			discard_module(gpu, m);
 	}
 	if (!err) {
 		m->users++;
@@ -181,11 +195,10 @@ static int take_module(struct hk_gpu *gpu)
 static void drop_module(struct hk_gpu *gpu)
 {
 	pthread_mutex_lock(&modules_lock);
-	if (gpu->module && --gpu->module->users == 0) {
-		hk_gpu_pool_empty(&gpu->module->pool, gpu->cuda);
-		gpu->cuda->cuModuleUnload(gpu->module->module);
-		*gpu->module = (struct module){0};
-	}
+	if (gpu->module)
+		hk_gpu_pool_unreserve(&gpu->module->pool, gpu->reserved);
+	if (gpu->module && --gpu->module->users == 0)
+		discard_module(gpu, gpu->module);
 	pthread_mutex_unlock(&modules_lock);
 }
 
@@ -226,6 +239,21 @@ static int describe(struct hk_gpu *gpu)
 	return err;
 }
 
+/* Streams share hardware queues, and one that waits holds up those behind it. Of the highest
+ * priority there are few, in queues of their own: what we wait for here must not wait for kernels.
+ */
+static int make_own_stream(struct hk_gpu *gpu)
+{
+	int least = 0, greatest = 0;
+	int err = hk_cuda_check(gpu->cuda->cuCtxGetStreamPriorityRange(&least, &greatest),
+				"asking for streams' priorities");
+
+	return err ? err
+		   : hk_cuda_check(gpu->cuda->cuStreamCreateWithPriority(
+					   &gpu->stream, CU_STREAM_NON_BLOCKING, greatest),
+				   "making a CUDA stream");
+}
+
 int hk_gpu_open(int device, struct hk_gpu **out)
 {
 	int count = hk_gpu_count(), err;
@@ -250,9 +278,7 @@ int hk_gpu_open(int device, struct hk_gpu **out)
 	if (!err) {
 		err = take_module(gpu);
 		if (!err)
-			err = hk_cuda_check(
-				gpu->cuda->cuStreamCreate(&gpu->stream, CU_STREAM_NON_BLOCKING),
-				"making a CUDA stream");
+			err = make_own_stream(gpu);
 		if (!err)
 			err = hk_cuda_check(
 				gpu->cuda->cuStreamCreate(&gpu->calls, CU_STREAM_NON_BLOCKING),
@@ -292,14 +318,14 @@ static int await_own_stream(struct hk_gpu *gpu, CUresult queued, const char *wha
 	return err ? err : hk_cuda_check(gpu->cuda->cuStreamSynchronize(gpu->stream), what);
 }
 
-int hk_gpu_alloc(struct hk_gpu *gpu, size_t bytes, uint64_t *out)
+static int allocate(struct hk_gpu *gpu, enum hk_gpu_memory kind, size_t bytes, uint64_t *out)
 {
 	CUdeviceptr at = 0;
 	int err = hk_gpu_enter(gpu);
 
 	if (err)
 		return err;
-	err = hk_gpu_pool_take(&gpu->module->pool, gpu->cuda, false, bytes, &at);
+	err = hk_gpu_pool_take(&gpu->module->pool, gpu->cuda, gpu->stream, kind, bytes, &at);
 	if (err) {
 		err = hk_fail(ENOMEM, "%s has no %zu bytes of memory left", gpu->name, bytes);
 	} else {
@@ -313,6 +339,16 @@ int hk_gpu_alloc(struct hk_gpu *gpu, size_t bytes, uint64_t *out)
 	if (!err)
 		*out = at;
 	return err;
+}
+
+int hk_gpu_alloc(struct hk_gpu *gpu, size_t bytes, uint64_t *at)
+{
+	return allocate(gpu, HK_GPU_OWN, bytes, at);
+}
+
+int hk_gpu_alloc_shared(struct hk_gpu *gpu, size_t bytes, uint64_t *at)
+{
+	return allocate(gpu, HK_GPU_SHARED, bytes, at);
 }
 
 void hk_gpu_free(struct hk_gpu *gpu, uint64_t at)
@@ -334,13 +370,26 @@ int hk_gpu_alloc_host(struct hk_gpu *gpu, size_t bytes, void **out)
 
 	if (err)
 		return err;
-	err = hk_gpu_pool_take(&gpu->module->pool, gpu->cuda, true, bytes, &at);
+	err = hk_gpu_pool_take(&gpu->module->pool, gpu->cuda, gpu->stream, HK_GPU_HOST, bytes, &at);
 	hk_gpu_leave(gpu);
 	if (err)
 		return err;
 	memset((void *)(uintptr_t)at, 0, bytes);
 	*out = (void *)(uintptr_t)at;
 	return 0;
+}
+
+int hk_gpu_reserve_host(struct hk_gpu *gpu, size_t bytes)
+{
+	int err = hk_gpu_enter(gpu);
+
+	if (err)
+		return err;
+	err = hk_gpu_pool_reserve(&gpu->module->pool, gpu->cuda, bytes);
+	hk_gpu_leave(gpu);
+	if (!err)
+		gpu->reserved += bytes;
+	return err;
 }
 
 void hk_gpu_free_host(struct hk_gpu *gpu, void *at)
@@ -412,45 +461,6 @@ unsigned hk_gpu_most_blocks(const struct hk_gpu *gpu, enum hk_gpu_kernel kernel,
 }
 
 /* --- memory of others --- */
-
-int hk_gpu_export(struct hk_gpu *gpu, uint64_t at, uint8_t handle[HK_GPU_HANDLE_BYTES])
-{
-	CUipcMemHandle h;
-	int err = hk_gpu_enter(gpu);
-
-	_Static_assert(sizeof(h) == HK_GPU_HANDLE_BYTES, "a handle is 64 bytes");
-	if (err)
-		return err;
-	err = hk_cuda_try(gpu->cuda->cuIpcGetMemHandle(&h, at),
-			  "giving GPU memory to other processes");
-	hk_gpu_leave(gpu);
-	if (!err)
-		memcpy(handle, &h, sizeof(h));
-	return err;
-}
-
-int hk_gpu_import(struct hk_gpu *gpu, const uint8_t handle[HK_GPU_HANDLE_BYTES], uint64_t *out)
-{
-	CUipcMemHandle h;
-	CUdeviceptr at = 0;
-	int err = hk_gpu_enter(gpu);
-
-	if (err)
-		return err;
-	memcpy(&h, handle, sizeof(h));
-	err = hk_cuda_try(gpu->cuda->cuIpcOpenMemHandle(&at, h, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS),
-			  "opening another process's GPU memory");
-	hk_gpu_leave(gpu);
-	if (!err)
-		*out = at;
-	return err;
-}
-
-void hk_gpu_unimport(struct hk_gpu *gpu, uint64_t at)
-{
-	if (at)
-		hk_gpu_pool_close(&gpu->module->pool, at);
-}
 
 int hk_gpu_reach(struct hk_gpu *gpu, int device)
 {

@@ -53,10 +53,15 @@ void hk_gpu_leave(const struct hk_gpu *gpu);
  * waits for kernels: memory goes back to the driver when nothing in this process uses the context
  * any more, and until then is used again (pool.h). */
 int hk_gpu_alloc(struct hk_gpu *gpu, size_t bytes, uint64_t *at);
+/* The same, and others can open it (hk_gpu_export); the driver may wait for kernels meanwhile. */
+int hk_gpu_alloc_shared(struct hk_gpu *gpu, size_t bytes, uint64_t *at);
 void hk_gpu_free(struct hk_gpu *gpu, uint64_t at);
 /* Frees what somebody may still write to: it is not used again. */
 void hk_gpu_abandon(struct hk_gpu *gpu, uint64_t at);
 int hk_gpu_alloc_host(struct hk_gpu *gpu, size_t bytes, void **at);
+/* Pinned memory for alloc_host, gotten now: later the driver may wait for kernels. A multiple of
+ * 512. */
+int hk_gpu_reserve_host(struct hk_gpu *gpu, size_t bytes);
 void hk_gpu_free_host(struct hk_gpu *gpu, void *at);
 /* Copies between host and device, and waits for that alone. */
 int hk_gpu_write(struct hk_gpu *gpu, uint64_t to, const void *from, size_t bytes);
@@ -80,12 +85,6 @@ int hk_gpu_launch(struct hk_gpu *gpu, enum hk_gpu_kernel kernel, unsigned blocks
 /* Most blocks of the kernel that run on the GPU at once. */
 unsigned hk_gpu_most_blocks(const struct hk_gpu *gpu, enum hk_gpu_kernel kernel, unsigned threads);
 
-/* Memory of another process: 64 bytes that it gave away, opened here. */
-#define HK_GPU_HANDLE_BYTES 64
-int hk_gpu_export(struct hk_gpu *gpu, uint64_t at, uint8_t handle[HK_GPU_HANDLE_BYTES]);
-/* Quiet: the caller has another way. */
-int hk_gpu_import(struct hk_gpu *gpu, const uint8_t handle[HK_GPU_HANDLE_BYTES], uint64_t *at);
-void hk_gpu_unimport(struct hk_gpu *gpu, uint64_t at);
 /* Lets the GPU reach another one's memory in this process. 0, or -ENOTSUP, quietly. */
 int hk_gpu_reach(struct hk_gpu *gpu, int device);
 

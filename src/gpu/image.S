@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Puts the fat binary (KERNELS is its path) in the library's read-only data. */
+/* Puts a fat binary (KERNELS is its path) in read-only data, under the name IMAGE. */
 	.section .rodata
 	.balign 64
-	.globl hk_gpu_image
-	.hidden hk_gpu_image
-	.type hk_gpu_image, %object
-hk_gpu_image:
+	.globl IMAGE
+	.hidden IMAGE
+	.type IMAGE, %object
+IMAGE:
 	.incbin KERNELS
-	.size hk_gpu_image, . - hk_gpu_image
+	.size IMAGE, . - IMAGE
 	.section .note.GNU-stack,"",%progbits

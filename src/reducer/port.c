@@ -115,6 +115,8 @@ static const struct hk_send_ops send_ops = {
 	.lends = hk_lends_never,
 	.lend = hk_lend_none,
 	.flush = port_flush,
+	.owes = hk_owes_none,
+	.settle = hk_settle_flushed,
 };
 
 static const struct hk_recv_ops recv_ops = {
@@ -168,10 +170,14 @@ static const struct hk_transport port_transport = {
 	.arm = hk_arm_none,
 	.wait = hk_wait_nap,
 	.sever = hk_sever_none,
+	.leave = hk_leave_none,
 	.ring_send = hk_ring_send_none,
 	.ring_recv = hk_ring_recv_none,
+	.rows = hk_rows_none,
+	.peer_memory = hk_peer_memory_none,
 	.memory = no_memory,
 	.device_memory = hk_device_memory_none,
+	.admit_device = hk_admit_device_none,
 	.close = no_close,
 };
 

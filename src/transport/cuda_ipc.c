@@ -16,8 +16,9 @@
  * GPU and must be what the peer said. Where that fails (containers that share no namespace, GPUs
  * that don't reach each other) the next transport serves the pair, with the reason in the log.
  *
- * Ranks of one process on one GPU lend: a message stays where it is, and its receiver reads it
- * there. (Between GPUs, what one may reach of the other depends on how the memory was allocated.)
+ * Where it can, a message is lent: it stays where it is, and its receiver reads it there. Between
+ * ranks of one process on one GPU that is so for any memory, else for what is registered, once the
+ * peer has opened it (gpu_board.h).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,25 +27,29 @@
 
 #include "error.h"
 #include "gpu.h"
+#include "gpu_board.h"
 #include "records.h"
+#include "share.h"
 #include "transport.h"
 
 extern const struct hk_transport hk_transport_cuda_ipc;
 
 #define ADDR_MAGIC  0x6370692d61647563ull
 #define PROBE_BYTES 4096u
-#define LINE_BYTES  4096u /* data of the longest message that travels in lines */
 #define LEND_BYTES  16384u
 #define MOST_ARENA  (40u << 20)
-#define ALIGN	    4096u
+#define MORE_ARENA  (5u << 20) /* for each rank beyond the eighth */
+#define FEW_SLOTS   2u	       /* of rings that come late */
+#define ALIGN	    HKD_DOOR_SLOTS
 
 struct ipc_addr {
 	uint64_t magic, host, process; /* process: random, so that a reused number is no match */
 	uint64_t segment;	       /* its address, for ranks of the same process */
 	uint64_t nonce;		       /* what its probe page is filled with */
 	uint64_t context;	       /* likewise */
+	uint64_t bytes;		       /* of the segment; 0: other processes cannot open it */
 	int32_t device, unused;
-	uint8_t handle[HK_GPU_HANDLE_BYTES];
+	uint8_t handle[64]; /* of struct hk_gpu_share */
 };
 _Static_assert(sizeof(struct ipc_addr) <= HK_ADDR_BYTES, "an address fits");
 
@@ -62,7 +67,8 @@ struct ipc_endpoint {
 	struct ipc_peer *peers;
 	struct ipc_send *sends;
 	struct ipc_recv *recvs;
-	bool severed; /* after a failure: peers' kernels may still write to the segment */
+	struct hk_board *board; /* of registered memory */
+	bool severed;		/* after a failure: peers' kernels may still write to the segment */
 };
 
 struct ipc_send {
@@ -110,6 +116,7 @@ static const struct hk_send_ops send_ops = {
 	.lends = hk_lends_never,
 	.lend = hk_lend_none,
 	.flush = hk_flush_done,
+	.settle = hk_settle_flushed,
 };
 
 static const struct hk_recv_ops recv_ops = {
@@ -142,9 +149,9 @@ static uint64_t door_at(const struct ipc_endpoint *e, uint64_t segment, int peer
 	return count_at(e, segment, peer, channel) + words(e);
 }
 
-static size_t ring_bytes(const struct ipc_endpoint *e)
+static size_t ring_bytes(const struct ipc_endpoint *e, uint32_t slots)
 {
-	size_t n = hkd_ring_bytes(e->env.slots, e->env.usual_bytes, LINE_BYTES);
+	size_t n = hkd_ring_bytes(slots, e->env.usual_bytes, HKD_LINE_BYTES);
 
 	return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
@@ -186,9 +193,10 @@ static int ipc_open(const struct hk_endpoint_env *env, struct hk_endpoint **ep,
 		    struct hk_addr *addr)
 {
 	struct ipc_addr a = {.magic = ADDR_MAGIC, .host = env->host};
-	size_t arena;
+	struct hk_gpu_share share;
+	size_t arena, most;
 	struct ipc_endpoint *e;
-	int err;
+	int fd, err; /* what hk_gpu_alloc made has no descriptor */
 
 	if (!env->gpu)
 		return -ENOTSUP;
@@ -206,17 +214,23 @@ static int ipc_open(const struct hk_endpoint_env *env, struct hk_endpoint **ep,
 		goto fail;
 	e->process = a.process;
 	e->used = (PROBE_BYTES + 2 * words(e) + ALIGN - 1) / ALIGN * ALIGN;
-	arena = ring_bytes(e) * env->channels * (size_t)(env->nranks > 1 ? env->nranks - 1 : 1);
-	e->bytes = e->used + (arena < MOST_ARENA ? arena : MOST_ARENA);
-	err = hk_gpu_alloc(env->gpu, e->bytes, &e->segment);
+	arena = ring_bytes(e, env->slots) * env->channels *
+		(size_t)(env->nranks > 1 ? env->nranks - 1 : 1);
+	most = MOST_ARENA + (env->nranks > 8 ? (size_t)(env->nranks - 8) * MORE_ARENA : 0);
+	e->bytes = e->used + (arena < most ? arena : most);
+	err = hk_gpu_alloc_shared(env->gpu, e->bytes, &e->segment);
 	if (err)
 		goto fail;
 	err = fill_probe(e, a.nonce);
+	if (!err)
+		err = hk_board_open(env, &e->board);
 	if (err)
 		goto fail;
 	/* Without a handle the ranks of this process can still use it. */
-	if (hk_gpu_export(env->gpu, e->segment, a.handle))
-		memset(a.handle, 0, sizeof(a.handle));
+	if (!hk_gpu_share(env->gpu, e->segment, &share, &fd)) {
+		a.bytes = share.bytes;
+		memcpy(a.handle, share.handle, sizeof(a.handle));
+	}
 	a.segment = e->segment;
 	a.context = hk_gpu_context(env->gpu);
 	a.device = hk_gpu_device(env->gpu);
@@ -225,6 +239,7 @@ static int ipc_open(const struct hk_endpoint_env *env, struct hk_endpoint **ep,
 	*ep = &e->ep;
 	return 0;
 fail:
+	hk_board_close(e->board);
 	hk_gpu_free(env->gpu, e->segment);
 	free(e->peers);
 	free(e);
@@ -243,6 +258,20 @@ static int probe(struct ipc_endpoint *e, uint64_t segment, uint64_t nonce)
 	return err;
 }
 
+static int open_segment(struct ipc_endpoint *e, const struct ipc_addr *a, uint64_t *segment)
+{
+	struct hk_gpu_share share = {.base = a->segment, .bytes = a->bytes};
+
+	if (!a->bytes)
+		return hk_fail_quiet(ENOTSUP, "its owner got no handle of it from its driver");
+	memcpy(share.handle, a->handle, sizeof(share.handle));
+	if (!hk_gpu_open_share(e->env.gpu, &share, -1, segment))
+		return 0;
+	/* What its owner had there before may still be open, for another communicator. */
+	hk_boards_refresh();
+	return hk_gpu_open_share(e->env.gpu, &share, -1, segment);
+}
+
 static int open_peer(struct ipc_endpoint *e, const struct ipc_addr *a, struct ipc_peer *p)
 {
 	uint64_t segment = a->segment;
@@ -250,10 +279,13 @@ static int open_peer(struct ipc_endpoint *e, const struct ipc_addr *a, struct ip
 
 	p->same_process = a->process == e->process;
 	p->same_context = p->same_process && a->context == hk_gpu_context(e->env.gpu);
-	if (p->same_process)
+	if (p->same_process && !p->same_context && a->device == hk_gpu_device(e->env.gpu))
+		err = hk_fail_quiet(ENOTSUP, "it is of another context on the same GPU, which "
+					     "kernels of this one don't reach");
+	else if (p->same_process)
 		err = hk_gpu_reach(e->env.gpu, a->device);
 	else
-		err = hk_gpu_import(e->env.gpu, a->handle, &segment);
+		err = open_segment(e, a, &segment);
 	if (err)
 		return err;
 	p->opened = !p->same_process;
@@ -261,7 +293,7 @@ static int open_peer(struct ipc_endpoint *e, const struct ipc_addr *a, struct ip
 	if (!err) {
 		p->segment = segment;
 	} else if (p->opened) {
-		hk_gpu_unimport(e->env.gpu, segment);
+		hk_gpu_close_share(e->env.gpu, segment);
 		p->opened = false;
 	}
 	return err;
@@ -289,15 +321,31 @@ static bool ipc_reach(struct hk_endpoint *ep, int peer, const struct hk_addr *ad
 	return true;
 }
 
+static int meet(struct ipc_endpoint *e, int peer)
+{
+	const struct ipc_peer *p = &e->peers[peer];
+
+	return p->same_context ? 0 : hk_board_meet(e->board, peer, p->same_process);
+}
+
 static int ipc_connect_recv(struct hk_endpoint *ep, int peer, uint32_t channel,
 			    const struct hk_addr *addr, struct hk_recv **conn)
 {
 	struct ipc_endpoint *e = of(ep);
-	size_t bytes = ring_bytes(e);
-	uint64_t at = e->used;
+	uint32_t slots = e->env.slots;
+	uint64_t at = e->used, door;
+	size_t bytes;
 	struct ipc_recv *r;
 	int err;
 
+	err = meet(e, peer);
+	if (err)
+		return err;
+	/* The first half is for those that all calls use; an all-to-all has many more. */
+	if (e->used + ring_bytes(e, slots) > e->bytes / 2 && slots > FEW_SLOTS &&
+	    e->bytes >= MOST_ARENA)
+		slots = FEW_SLOTS;
+	bytes = ring_bytes(e, slots);
 	if (e->used + bytes > e->bytes)
 		return hk_fail(ENOSPC,
 			       "the %zu MiB of GPU memory for connections are used up at rank %d, "
@@ -311,16 +359,17 @@ static int ipc_connect_recv(struct hk_endpoint *ep, int peer, uint32_t channel,
 				   .ep = ep,
 				   .peer = peer,
 				   .channel = channel,
-				   .slots = e->env.slots,
+				   .slots = slots,
 				   .slot_bytes = e->env.usual_bytes};
 	r->record = (struct hkd_recv){
 		.ring = e->segment + at,
 		.released = count_at(e, e->peers[peer].segment, ep->rank, channel),
-		.slots = e->env.slots,
+		.slots = slots,
 		.slot_bytes = e->env.usual_bytes,
-		.line_bytes = LINE_BYTES,
+		.line_bytes = HKD_LINE_BYTES,
 		.peer = peer};
-	err = hk_gpu_write(e->env.gpu, door_at(e, e->segment, peer, channel), &at, sizeof(at));
+	door = at + slots;
+	err = hk_gpu_write(e->env.gpu, door_at(e, e->segment, peer, channel), &door, sizeof(door));
 	if (err) {
 		free(r);
 		return err;
@@ -352,8 +401,9 @@ static int ipc_connect_send(struct hk_endpoint *ep, int peer, uint32_t channel,
 				      .released = count_at(e, e->segment, peer, channel),
 				      .slots = e->env.slots,
 				      .slot_bytes = e->env.usual_bytes,
-				      .line_bytes = LINE_BYTES,
-				      .lends = p->same_context ? LEND_BYTES : 0,
+				      .line_bytes = HKD_LINE_BYTES,
+				      .lends = LEND_BYTES,
+				      .anything = p->same_context,
 				      .peer = peer};
 	s->next = e->sends;
 	e->sends = s;
@@ -373,6 +423,33 @@ static int ipc_ring_recv(struct hk_recv *r, struct hkd_recv *record)
 	return 0;
 }
 
+static int ipc_attach(struct hk_endpoint *ep, const struct hk_memory *m)
+{
+	return m->fd < 0 ? hk_board_attach(of(ep)->board, (uintptr_t)m->base, m->bytes) : 0;
+}
+
+static void ipc_detach(struct hk_endpoint *ep, const struct hk_memory *m)
+{
+	if (m->fd < 0)
+		hk_board_detach(of(ep)->board, (uintptr_t)m->base, m->bytes);
+}
+
+static uint64_t ipc_rows(struct hk_endpoint *ep, uint64_t at, size_t bytes, bool kept)
+{
+	return hk_board_rows(of(ep)->board, at, bytes, kept);
+}
+
+static uint64_t ipc_peer_memory(struct hk_endpoint *ep, int peer, uint64_t at, size_t bytes)
+{
+	struct ipc_endpoint *e = of(ep);
+
+	if (peer == ep->rank || e->peers[peer].same_context)
+		return at;
+	if (!e->peers[peer].segment || meet(e, peer))
+		return 0;
+	return hk_board_peer_memory(e->board, peer, at, bytes);
+}
+
 /* The kernels of this rank are stopped by its executor, those of peers by theirs. */
 static void ipc_sever(struct hk_endpoint *ep)
 {
@@ -386,7 +463,7 @@ static size_t ipc_memory(struct hk_endpoint *ep)
 
 static size_t ipc_device_memory(struct hk_endpoint *ep)
 {
-	return of(ep)->bytes;
+	return of(ep)->bytes + hk_board_device_memory(of(ep)->board);
 }
 
 static void ipc_close(struct hk_endpoint *ep)
@@ -403,9 +480,10 @@ static void ipc_close(struct hk_endpoint *ep)
 		next = r->next;
 		free(r);
 	}
+	hk_board_close(e->board);
 	for (int i = 0; i < ep->nranks; i++)
 		if (e->peers[i].opened)
-			hk_gpu_unimport(e->env.gpu, e->peers[i].segment);
+			hk_gpu_close_share(e->env.gpu, e->peers[i].segment);
 	if (e->severed)
 		hk_gpu_abandon(e->env.gpu, e->segment);
 	else
@@ -420,14 +498,18 @@ const struct hk_transport hk_transport_cuda_ipc = {
 	.reach = ipc_reach,
 	.connect_send = ipc_connect_send,
 	.connect_recv = ipc_connect_recv,
-	.attach = hk_attach_none,
-	.detach = hk_detach_none,
+	.attach = ipc_attach,
+	.detach = ipc_detach,
 	.arm = hk_arm_none,
 	.wait = hk_wait_nap,
 	.sever = ipc_sever,
+	.leave = hk_leave_none,
 	.ring_send = ipc_ring_send,
 	.ring_recv = ipc_ring_recv,
+	.rows = ipc_rows,
+	.peer_memory = ipc_peer_memory,
 	.memory = ipc_memory,
 	.device_memory = ipc_device_memory,
+	.admit_device = hk_admit_device_none,
 	.close = ipc_close,
 };

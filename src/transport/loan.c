@@ -23,7 +23,7 @@ int hk_lender_attach(struct hk_lender *l, struct hk_wire *wire, uint32_t tag,
 {
 	int err;
 
-	if (l->nregions == HK_LOAN_REGIONS)
+	if (l->nregions == HK_LOAN_REGIONS || m->fd < 0)
 		return 0;
 	if (!l->published) {
 		err = wire->ops->publish(wire, tag, m->fd);

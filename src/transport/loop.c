@@ -2,7 +2,7 @@
 /*
  * loop: ranks of one process, over rings in its heap. It is there for tests: it never blocks, so
  * that one thread can step many ranks; it is deterministic; and it injects the faults of loop.h.
- * (Offers: loop_offer.c.)
+ * (The fast path: loop_move.c. Offers: loop_offer.c.)
  *
  * A connection is a ring with one producer and one consumer, found by (src, dst, channel) in the
  * world by whichever end comes first, and owned by the world. The only shared words are the two
@@ -20,35 +20,11 @@
 #include <string.h>
 
 #include "error.h"
+#include "loop_conn.h"
 #include "loop_draw.h"
-#include "loop_offer.h"
 #include "transport.h"
 
-/* Bits of conn.gone. */
-enum { SENDER_GONE = 1, RECEIVER_GONE = 2, KILLED = 4, SEVERED = 8 };
-
 enum end { SEND_END, RECV_END };
-
-struct message {
-	uint32_t bytes, mark;
-	const void *at; /* where it is, if not in its slot */
-	bool lent;	/* there in the sender's memory, else in the receiver's */
-};
-
-struct conn {
-	struct conn *next; /* of those into the same rank */
-	int src;
-	uint32_t channel;
-	uint32_t slots, slot_bytes;
-	uint32_t credits; /* slots, or fewer as a fault */
-	bool taken[2];	  /* which ends exist; under the world's mutex */
-	_Atomic unsigned gone;
-	_Atomic uint64_t committed; /* messages ever; the sender's */
-	_Atomic uint64_t released;  /* the receiver's */
-	struct message *messages;
-	uint8_t *data;
-	struct loop_offers offers;
-};
 
 enum rank_state { NOT_OPENED, OPEN, CLOSED };
 
@@ -62,35 +38,6 @@ struct hk_loop {
 	} ranks[];
 };
 
-struct loop_send {
-	struct hk_send base;
-	struct loop_send *next;
-	const struct hk_loop_faults *faults;
-	struct conn *conn;
-	uint64_t random;
-	uint64_t committed; /* as the ring counts: without those that were dropped */
-	uint64_t lent;	    /* as committed was after the last message that was lent */
-	uint64_t message;   /* number of the next message */
-	uint32_t refusals;  /* still due before the next message */
-	bool reserved;
-	int error;
-};
-
-struct loop_recv {
-	struct hk_recv base;
-	struct loop_recv *next;
-	const struct hk_loop_faults *faults;
-	struct conn *conn;
-	uint64_t random;
-	uint64_t released;
-	uint64_t offered; /* no message below this number may be offered a place any more */
-	uint32_t delay;	  /* peeks in vain that are still due before the next message */
-	uint32_t put_off; /* pulls in vain that are still due */
-	bool peeked;
-	bool pulls; /* the peeked message is not shown */
-	int error;
-};
-
 struct loop_endpoint {
 	struct hk_endpoint base;
 	struct hk_loop *loop;
@@ -98,278 +45,6 @@ struct loop_endpoint {
 	struct loop_send *sends;
 	struct loop_recv *recvs;
 	size_t memory;
-};
-
-/* --- fast path --- */
-
-static int peer_gone(int peer, uint32_t channel, unsigned gone)
-{
-	if (gone & KILLED)
-		return hk_fail(HK_EPEER,
-			       "the connection with rank %d on channel %u broke (a fault that the "
-			       "test asked for)",
-			       peer, channel);
-	if (gone & SEVERED)
-		return hk_fail(HK_EPEER,
-			       "the connection with rank %d on channel %u was severed after a "
-			       "failure of one of its ends",
-			       peer, channel);
-	return hk_fail(HK_EPEER,
-		       "rank %d closed its connection on channel %u while it was needed (it died "
-		       "or aborted; its own log says why)",
-		       peer, channel);
-}
-
-static int loop_reserve(struct hk_send *base, uint32_t bytes, void **slot)
-{
-	struct loop_send *s = (struct loop_send *)base;
-	struct conn *c = s->conn;
-	unsigned gone;
-
-	if (s->error)
-		return s->error;
-	if (bytes > c->slot_bytes)
-		return s->error = hk_fail(EINVAL,
-					  "a message of %u bytes to rank %d is longer than "
-					  "a slot (%u)",
-					  bytes, base->peer, c->slot_bytes);
-	gone = atomic_load_explicit(&c->gone, memory_order_acquire);
-	if (gone & (RECEIVER_GONE | KILLED | SEVERED))
-		return s->error = peer_gone(base->peer, base->channel, gone);
-	if (!s->reserved) {
-		if (s->refusals) {
-			s->refusals--;
-			return 0;
-		}
-		if (s->committed - atomic_load_explicit(&c->released, memory_order_acquire) >=
-		    c->credits)
-			return 0;
-		s->reserved = true;
-	}
-	*slot = c->data + s->committed % c->slots * c->slot_bytes;
-	return 1;
-}
-
-static enum hk_loop_hit_kind hit_of(const struct loop_send *s)
-{
-	for (unsigned i = 0; i < HK_LOOP_HITS; i++) {
-		const struct hk_loop_hit *h = &s->faults->hits[i];
-
-		if (h->kind && h->src == s->base.ep->rank && h->dst == s->base.peer &&
-		    h->channel == s->base.channel && h->message == s->message)
-			return h->kind;
-	}
-	return HK_LOOP_NONE;
-}
-
-/* Whether a message goes where it is wanted, if that is known. */
-static bool goes_direct(struct loop_send *s)
-{
-	return s->faults->offers == HK_LOOP_OFFERS_TAKEN || draw(&s->random) % 2;
-}
-
-/* What the receiver finds: the message in its place already, or where it is to be read. */
-static struct message hand_over(struct loop_send *s, const void *lent, uint32_t bytes,
-				uint32_t mark)
-{
-	struct conn *c = s->conn;
-	const void *data = lent ? lent : c->data + s->committed % c->slots * c->slot_bytes;
-	void *place = NULL;
-
-	if (s->faults->offers)
-		place = hk_loop_offers_come(&c->offers, s->committed, goes_direct(s), data, bytes,
-					    mark);
-	if (place)
-		return (struct message){bytes, mark, place, false};
-	return (struct message){bytes, mark, lent, lent != NULL};
-}
-
-/* Sends a message that lies in its slot, or is lent. */
-static int send_message(struct hk_send *base, const void *lent, uint32_t bytes, uint32_t mark)
-{
-	struct loop_send *s = (struct loop_send *)base;
-	struct conn *c = s->conn;
-	enum hk_loop_hit_kind hit;
-	struct message *m;
-	unsigned gone;
-
-	if (s->error)
-		return s->error;
-	gone = atomic_load_explicit(&c->gone, memory_order_acquire);
-	if (gone & SEVERED)
-		return s->error = peer_gone(base->peer, base->channel, gone);
-	if (!s->reserved || bytes > c->slot_bytes)
-		return s->error = hk_fail(EINVAL,
-					  "commit of %u bytes to rank %d without a slot "
-					  "reserved for them",
-					  bytes, base->peer);
-	hit = hit_of(s);
-	if (hit == HK_LOOP_KILL) {
-		atomic_fetch_or_explicit(&c->gone, KILLED, memory_order_release);
-		return s->error = peer_gone(base->peer, base->channel, KILLED);
-	}
-	s->message++;
-	s->reserved = false;
-	s->refusals = draw_up_to(&s->random, s->faults->max_refusals);
-	if (hit == HK_LOOP_DROP)
-		return 0;
-	if (hit == HK_LOOP_TRUNCATE)
-		bytes = bytes ? bytes - 1 : 1;
-	if (hit == HK_LOOP_MARK)
-		mark ^= UINT32_C(1) << draw_up_to(&s->random, 31);
-	m = &c->messages[s->committed % c->slots];
-	*m = hand_over(s, lent, bytes, mark);
-	if (m->lent)
-		s->lent = s->committed + 1;
-	atomic_store_explicit(&c->committed, ++s->committed, memory_order_release);
-	return 0;
-}
-
-static int loop_commit(struct hk_send *base, uint32_t bytes, uint32_t mark)
-{
-	return send_message(base, NULL, bytes, mark);
-}
-
-static bool loop_lends(struct hk_send *base, const void *data, uint32_t bytes)
-{
-	return ((struct loop_send *)base)->faults->lend;
-}
-
-static int loop_lend(struct hk_send *base, const void *data, uint32_t bytes, uint32_t mark)
-{
-	return send_message(base, data, bytes, mark);
-}
-
-static int loop_flush(struct hk_send *base)
-{
-	struct loop_send *s = (struct loop_send *)base;
-	unsigned gone;
-
-	if (s->error)
-		return s->error;
-	/* In this order: once the receiver is gone, the count read after it is final. */
-	gone = atomic_load_explicit(&s->conn->gone, memory_order_acquire);
-	if (!(gone & SEVERED) &&
-	    atomic_load_explicit(&s->conn->released, memory_order_acquire) >= s->lent)
-		return 1;
-	if (gone & (RECEIVER_GONE | KILLED | SEVERED))
-		return s->error = peer_gone(base->peer, base->channel, gone);
-	return 0;
-}
-
-static int loop_peek(struct hk_recv *base, const void **data, uint32_t *bytes, uint32_t *mark)
-{
-	struct loop_recv *r = (struct loop_recv *)base;
-	struct conn *c = r->conn;
-	const struct message *m;
-	unsigned gone;
-
-	if (r->error)
-		return r->error;
-	/* In this order: once the sender is gone, the count read after it is final. */
-	gone = atomic_load_explicit(&c->gone, memory_order_acquire);
-	if (gone & SEVERED)
-		return r->error = peer_gone(base->peer, base->channel, gone);
-	if (!r->peeked) {
-		if (r->released == atomic_load_explicit(&c->committed, memory_order_acquire)) {
-			if (gone & (SENDER_GONE | KILLED))
-				return r->error = peer_gone(base->peer, base->channel, gone);
-			return 0;
-		}
-		if (r->delay) {
-			r->delay--;
-			return 0;
-		}
-		r->peeked = true;
-		r->pulls = r->faults->pull && c->messages[r->released % c->slots].lent;
-		r->put_off = r->pulls ? draw_up_to(&r->random, r->faults->max_delay) : 0;
-	}
-	m = &c->messages[r->released % c->slots];
-	*data = m->at ? m->at : c->data + r->released % c->slots * c->slot_bytes;
-	if (r->pulls)
-		*data = NULL;
-	*bytes = m->bytes;
-	*mark = m->mark;
-	return 1;
-}
-
-static int loop_pull(struct hk_recv *base, uint32_t offset, void *dst, uint32_t bytes)
-{
-	struct loop_recv *r = (struct loop_recv *)base;
-	const struct message *m = &r->conn->messages[r->released % r->conn->slots];
-
-	if (r->error)
-		return r->error;
-	if (!r->peeked || offset > m->bytes || bytes > m->bytes - offset)
-		return r->error = hk_fail(EINVAL,
-					  "a pull of %u bytes at %u from rank %d, where there are "
-					  "none",
-					  bytes, offset, base->peer);
-	if (r->put_off) {
-		/* The last one is a refusal in one case of two. */
-		if (!--r->put_off && draw(&r->random) % 2)
-			r->pulls = false;
-		return 0;
-	}
-	if (!r->pulls)
-		return 0;
-	if (!hk_loop_offers_read(&r->conn->offers, dst, (const uint8_t *)m->at + offset, bytes))
-		return r->error = peer_gone(base->peer, base->channel, SEVERED);
-	if (draw(&r->random) % 4 == 0) /* what comes after this one may be put off, too */
-		r->put_off = draw_up_to(&r->random, r->faults->max_delay);
-	return 1;
-}
-
-static int loop_release(struct hk_recv *base)
-{
-	struct loop_recv *r = (struct loop_recv *)base;
-
-	if (r->error)
-		return r->error;
-	if (!r->peeked)
-		return r->error = hk_fail(EINVAL,
-					  "release of a message from rank %d that was not "
-					  "peeked",
-					  base->peer);
-	r->peeked = false;
-	r->delay = draw_up_to(&r->random, r->faults->max_delay);
-	atomic_store_explicit(&r->conn->released, ++r->released, memory_order_release);
-	return 0;
-}
-
-static void loop_offer(struct hk_recv *base, uint32_t ahead, void *dst, uint32_t bytes,
-		       uint32_t mark)
-{
-	struct loop_recv *r = (struct loop_recv *)base;
-	uint64_t message = r->released + ahead;
-
-	if (!r->faults->offers || r->error)
-		return;
-	if (message < r->offered || bytes > r->conn->slot_bytes) {
-		r->error = hk_fail(EINVAL,
-				   "%u bytes were offered for message %llu from rank %d, after an "
-				   "offer for number %llu, and with slots of %u bytes",
-				   bytes, (unsigned long long)message, base->peer,
-				   (unsigned long long)r->offered, r->conn->slot_bytes);
-		return;
-	}
-	r->offered = message + 1;
-	if (r->faults->offers == HK_LOOP_OFFERS_TAKEN || draw(&r->random) % 4)
-		hk_loop_offers_make(&r->conn->offers, message, dst, bytes, mark);
-}
-
-static const struct hk_send_ops send_ops = {
-	.reserve = loop_reserve,
-	.commit = loop_commit,
-	.lends = loop_lends,
-	.lend = loop_lend,
-	.flush = loop_flush,
-};
-static const struct hk_recv_ops recv_ops = {
-	.peek = loop_peek,
-	.pull = loop_pull,
-	.release = loop_release,
-	.offer = loop_offer,
 };
 
 /* --- connecting --- */
@@ -472,7 +147,7 @@ static int loop_connect_send(struct hk_endpoint *base, int peer, uint32_t channe
 		free(s);
 		return rc;
 	}
-	s->base = (struct hk_send){.ops = &send_ops,
+	s->base = (struct hk_send){.ops = &hk_loop_send_ops,
 				   .ep = base,
 				   .peer = peer,
 				   .channel = channel,
@@ -506,7 +181,8 @@ static int loop_connect_recv(struct hk_endpoint *base, int peer, uint32_t channe
 		free(r);
 		return rc;
 	}
-	r->base = (struct hk_recv){&recv_ops, base, peer, channel, ep->slots, ep->slot_bytes};
+	r->base =
+		(struct hk_recv){&hk_loop_recv_ops, base, peer, channel, ep->slots, ep->slot_bytes};
 	r->faults = faults;
 	r->random = random_of(faults->seed, peer, base->rank, channel, RECV_END);
 	r->delay = draw_up_to(&r->random, faults->max_delay);
@@ -588,6 +264,15 @@ static void loop_sever(struct hk_endpoint *base)
 		sever(r->conn);
 }
 
+/* Here a GPU's memory is read by the receiver, as all that is lent. */
+static int loop_admit(struct hk_endpoint *base, uint64_t at, size_t bytes, uint32_t *least)
+{
+	if (!((struct loop_endpoint *)base)->loop->faults.admit)
+		return hk_admit_device_none(base, at, bytes, least);
+	*least = HK_LOOP_ADMITS;
+	return 0;
+}
+
 static size_t loop_memory(struct hk_endpoint *base)
 {
 	return ((struct loop_endpoint *)base)->memory;
@@ -626,10 +311,14 @@ const struct hk_transport hk_transport_loop = {
 	.arm = hk_arm_none,
 	.wait = loop_wait,
 	.sever = loop_sever,
+	.leave = hk_leave_none,
 	.ring_send = hk_ring_send_none,
 	.ring_recv = hk_ring_recv_none,
+	.rows = hk_rows_none,
+	.peer_memory = hk_peer_memory_none,
 	.memory = loop_memory,
 	.device_memory = hk_device_memory_none,
+	.admit_device = loop_admit,
 	.close = loop_close,
 };
 
@@ -666,6 +355,18 @@ void hk_loop_destroy(struct hk_loop *w)
 void hk_loop_stand_in(struct hk_loop *w)
 {
 	atomic_store(&stand_in, w);
+}
+
+uint64_t hk_loop_lent(struct hk_loop *w)
+{
+	uint64_t messages = 0;
+
+	pthread_mutex_lock(&w->lock);
+	for (int i = 0; i < w->nranks; i++)
+		for (struct conn *c = w->ranks[i].into; c; c = c->next)
+			messages += atomic_load_explicit(&c->lent, memory_order_relaxed);
+	pthread_mutex_unlock(&w->lock);
+	return messages;
 }
 
 uint64_t hk_loop_direct(struct hk_loop *w)

@@ -32,7 +32,8 @@ struct hk_loop_hit {
 	uint64_t message; /* its number on its connection, from 0 */
 };
 
-#define HK_LOOP_HITS 4
+#define HK_LOOP_HITS   4
+#define HK_LOOP_ADMITS 2048u /* bytes of the shortest messages that are lent from GPUs' memory */
 
 /* What becomes of receivers' offers. Whatever is not ignored is scribbled over at once: the memory
  * is the transport's until the message has come. */
@@ -57,6 +58,8 @@ struct hk_loop_faults {
 	/* Not a fault: with `lend`, the receiver must pull it. Pulls are put off 0 to max_delay
 	 * times, and now and then refused: then it is read where it lies after all. */
 	bool pull;
+	/* Not a fault: takes GPUs' memory (admit_device), to lend from it or not. */
+	bool admit;
 	/* Not a fault either. What is lent and has been offered a place is copied there at once. */
 	enum hk_loop_offers offers;
 	struct hk_loop_hit hits[HK_LOOP_HITS];
@@ -74,6 +77,8 @@ void hk_loop_destroy(struct hk_loop *loop);
 void hk_loop_stand_in(struct hk_loop *loop);
 /* How many messages came straight to where their receivers wanted them. */
 uint64_t hk_loop_direct(struct hk_loop *loop);
+/* How many were lent. */
+uint64_t hk_loop_lent(struct hk_loop *loop);
 /* Scribbles again over all that is offered and whose message has not come, as a peer may that is
  * late, except where the connection was severed. From any thread. Returns how many bytes. */
 size_t hk_loop_scribble(struct hk_loop *loop);

@@ -274,10 +274,13 @@ static void forget_refusals(struct hk_regcache *c, uintptr_t base, uintptr_t end
 static int add(struct hk_regcache *c, const struct want *w, uintptr_t base, uintptr_t end,
 	       struct hk_reg **reg)
 {
-	struct hk_reg_range range = {(void *)base, end - base, -1, 0};
+	struct hk_reg_range range = {.base = (void *)base,
+				     .bytes = end - base,
+				     .device = w->from == HK_REG_DEVICE,
+				     .dmabuf_fd = -1};
 	int err;
 
-	if (w->from == HK_REG_DEVICE) {
+	if (range.device) {
 		err = c->ops->export_device(c->arg, &w->device, &range.dmabuf_fd);
 		if (err)
 			return err;

@@ -10,7 +10,7 @@
  *   (userfaultfd; the log says when not). Shared mappings, mapped files,
  *   read-only memory and huge pages of hugetlbfs are not: get() answers NULL, the caller copies;
  * - memory attached by the library, always;
- * - device memory, if the transport's devices take dmabufs and it was created with a finder.
+ * - device memory, if it was created with a finder, and the devices take it.
  */
 #ifndef HK_TRANSPORT_REGCACHE_H
 #define HK_TRANSPORT_REGCACHE_H
@@ -26,9 +26,10 @@ struct hk_memory;
 
 /* Memory to register. Whole pages. */
 struct hk_reg_range {
-	void *base; /* a device address, if dmabuf_fd >= 0 */
+	void *base;
 	size_t bytes;
-	int dmabuf_fd;		/* -1: host memory. The cache closes it after add. */
+	bool device;
+	int dmabuf_fd;		/* -1: by its address. The cache closes it after add. */
 	uint64_t dmabuf_offset; /* of base in the dmabuf */
 };
 
@@ -64,10 +65,10 @@ struct hk_reg_ops {
 	int (*add)(void *arg, const struct hk_reg_range *range, struct hk_reg **reg);
 	/* Deregisters and frees. */
 	void (*remove)(void *arg, struct hk_reg *reg);
-	/* Whether `at` is device memory; then its allocation. NULL: no memory is, or no device of
-	 * the transport takes dmabufs. */
+	/* Whether `at` is device memory; then its allocation. NULL: no memory is. */
 	bool (*find_device)(void *arg, const void *at, struct hk_device_memory *memory);
-	/* A dmabuf of the allocation, which starts at its base. */
+	/* Before add. A dmabuf of the allocation, which starts at its base; or -1, and the devices
+	 * are to find it by its address. */
 	int (*export_device)(void *arg, const struct hk_device_memory *memory, int *dmabuf_fd);
 };
 

@@ -271,6 +271,7 @@ static int shm_connect_recv(struct hk_endpoint *ep, int peer, uint32_t channel,
 	r->same = same_process(addr, &r->memory);
 	if (!r->same && hk_param(HK_PARAM_CMA))
 		try_to_pull(r);
+	atomic_store_explicit(&hk_shm_credit(&r->region)->met, 1, memory_order_release);
 	r->next = e->recvs;
 	e->recvs = r;
 	*conn = &r->r;
@@ -321,12 +322,24 @@ static void say_costs(const struct hk_shm_send *s)
 	}
 }
 
+static void shm_leave(struct hk_endpoint *ep)
+{
+	struct hk_shm_endpoint *e = hk_shm_endpoint(ep);
+
+	atomic_store_explicit(&e->bell->left, 1, memory_order_release);
+	for (struct hk_shm_recv *r = e->recvs; r; r = r->next) {
+		atomic_store_explicit(&hk_shm_credit(&r->region)->gone, 1, memory_order_release);
+		hk_shm_ring_if_armed(r->bell);
+	}
+}
+
 static void shm_close(struct hk_endpoint *ep)
 {
 	struct hk_shm_endpoint *e = hk_shm_endpoint(ep);
 
 	if (!e)
 		return;
+	shm_leave(ep);
 	while (e->sends) {
 		struct hk_shm_send *s = e->sends;
 
@@ -341,8 +354,6 @@ static void shm_close(struct hk_endpoint *ep)
 		struct hk_shm_recv *r = e->recvs;
 
 		e->recvs = r->next;
-		atomic_store_explicit(&hk_shm_credit(&r->region)->gone, 1, memory_order_release);
-		hk_shm_ring_if_armed(r->bell);
 		munmap(r->region.base, e->region_bytes);
 		free(r);
 	}
@@ -370,9 +381,13 @@ const struct hk_transport hk_transport_shm = {
 	.arm = shm_arm,
 	.wait = shm_wait,
 	.sever = hk_sever_none,
+	.leave = shm_leave,
 	.ring_send = hk_ring_send_none,
 	.ring_recv = hk_ring_recv_none,
+	.rows = hk_rows_none,
+	.peer_memory = hk_peer_memory_none,
 	.memory = shm_memory,
 	.device_memory = hk_device_memory_none,
+	.admit_device = hk_admit_device_none,
 	.close = shm_close,
 };

@@ -199,6 +199,32 @@ static int shm_flush(struct hk_send *send)
 	return 0;
 }
 
+/* All that the receiver has not released, if something that was lent is among it. */
+static int shm_owes(struct hk_send *send)
+{
+	struct hk_shm_send *s = (struct hk_shm_send *)send;
+	int flushed = shm_flush(send);
+
+	if (flushed)
+		return flushed < 0 ? flushed : 0;
+	take_over(s->same, send->ep->rank, send->peer);
+	return (int)(s->sent - s->released);
+}
+
+/* Messages are in the receiver's memory. But it must have found ours, too, to make its half. */
+static int shm_settle(struct hk_send *send)
+{
+	struct hk_shm_send *s = (struct hk_shm_send *)send;
+	struct hk_shm_credit *c = hk_shm_credit(&s->region);
+	int r = shm_flush(send);
+
+	if (r <= 0)
+		return r;
+	return !s->sent || atomic_load_explicit(&c->met, memory_order_acquire) ||
+	       atomic_load_explicit(&c->gone, memory_order_relaxed) ||
+	       atomic_load_explicit(&s->bell->left, memory_order_relaxed);
+}
+
 static const void *slot_of(const struct hk_shm_recv *r)
 {
 	return r->region.slots + (size_t)r->index * r->r.slot_bytes;
@@ -358,6 +384,8 @@ const struct hk_send_ops hk_shm_send_ops = {
 	.lends = shm_lends,
 	.lend = shm_lend,
 	.flush = shm_flush,
+	.owes = shm_owes,
+	.settle = shm_settle,
 };
 
 const struct hk_recv_ops hk_shm_recv_ops = {

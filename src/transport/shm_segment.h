@@ -23,6 +23,7 @@
 /* The start of a segment. */
 struct hk_shm_bell {
 	_Atomic uint32_t armed;
+	_Atomic uint32_t left; /* the segment's owner receives nothing any more */
 };
 
 struct hk_shm_header {
@@ -35,6 +36,7 @@ _Static_assert(sizeof(struct hk_shm_header) == 64, "a header is one cache line")
 /* First line of a control page; only the receiver writes it. */
 struct hk_shm_credit {
 	_Atomic uint32_t released;
+	_Atomic uint32_t met;  /* the receiver is there, and needs nothing of the sender but data */
 	_Atomic uint32_t gone; /* the receiver has closed */
 	/* As hk_way_average() has it, 0: not known. */
 	_Atomic uint32_t read_cost[HK_WAY_CLASSES][HK_NWAYS];

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -94,8 +95,15 @@ static void prepare_recv(struct hk_tcp_recv *r, struct waiting *w)
 
 static void prepare_stripe(struct hk_tcp_stripe *s, struct waiting *w)
 {
+	uint32_t first = s->first;
+	int rc;
+
+	if (s->error)
+		return;
+	rc = hk_tcp_stripe_tend(s);
 	/* Errors stay in the connection, for whoever asks it next. */
-	if (s->error || hk_tcp_stripe_tend(s))
+	w->ready |= rc < 0 || s->first != first;
+	if (rc)
 		return;
 	w->due = true;
 	w->next += hk_tcp_stripe_polls(s, w->next);
@@ -116,6 +124,7 @@ static int64_t prepare_polls(struct hk_tcp_endpoint *ep, int64_t timeout_ns, uns
 		if (!s->polled)
 			continue;
 		look(s);
+		w.ready |= s->error != 0;
 		*w.next++ = (struct pollfd){.fd = s->fd, .events = POLLOUT};
 	}
 	for (struct hk_tcp_stripe *s = ep->stripes; s; s = s->next)
@@ -387,6 +396,18 @@ static size_t tcp_memory(struct hk_endpoint *base)
 	return bytes;
 }
 
+/* The senders' sockets tell. */
+static void tcp_leave(struct hk_endpoint *base)
+{
+	const struct hk_tcp_endpoint *ep = (const struct hk_tcp_endpoint *)base;
+
+	for (struct hk_tcp_recv *r = ep->recvs; r; r = r->next) {
+		if (r->fd >= 0)
+			shutdown(r->fd, SHUT_RDWR);
+		hk_tcp_gather_leave(r->gather);
+	}
+}
+
 static void tcp_close(struct hk_endpoint *base)
 {
 	struct hk_tcp_endpoint *ep = (struct hk_tcp_endpoint *)base;
@@ -421,9 +442,13 @@ const struct hk_transport hk_transport_tcp = {
 	.arm = hk_arm_none,
 	.wait = tcp_wait,
 	.sever = hk_sever_none,
+	.leave = tcp_leave,
 	.ring_send = hk_ring_send_none,
 	.ring_recv = hk_ring_recv_none,
+	.rows = hk_rows_none,
+	.peer_memory = hk_peer_memory_none,
 	.memory = tcp_memory,
 	.device_memory = hk_device_memory_none,
+	.admit_device = hk_admit_device_none,
 	.close = tcp_close,
 };

@@ -177,6 +177,8 @@ size_t hk_tcp_stripe_memory(const struct hk_tcp_stripe *s);
 /* Makes r the receiving half of a striped connection; takes over the first socket. */
 int hk_tcp_gather_create(struct hk_tcp_recv *r, int fd);
 void hk_tcp_gather_free(struct hk_tcp_gather *g);
+/* Ends its sockets; NULL is fine. */
+void hk_tcp_gather_leave(struct hk_tcp_gather *g);
 /* Takes further sockets that have come. 0 or the error. */
 int hk_tcp_gather_greet(struct hk_tcp_recv *r);
 /* Whether the next message is in the buffers. */

@@ -378,6 +378,13 @@ int hk_tcp_gather_create(struct hk_tcp_recv *r, int fd)
 	return 1;
 }
 
+void hk_tcp_gather_leave(struct hk_tcp_gather *g)
+{
+	for (unsigned i = 0; g && i < g->nstreams; i++)
+		if (g->streams[i].fd >= 0)
+			shutdown(g->streams[i].fd, SHUT_RDWR);
+}
+
 void hk_tcp_gather_free(struct hk_tcp_gather *g)
 {
 	if (!g)

@@ -137,6 +137,17 @@ static int tcp_flush(struct hk_send *base)
 	return s->error ? s->error : hk_tcp_push(s);
 }
 
+/* What the peer's kernel has comes, too, when this process has ended; what ours has may not. */
+static int tcp_settle(struct hk_send *base)
+{
+	struct hk_tcp_send *s = (struct hk_tcp_send *)base;
+	int r = tcp_flush(base);
+
+	if (r <= 0 || hk_tcp_unacked(s->fd) <= 0)
+		return r;
+	return hk_tcp_judge(s->fd, ((struct hk_tcp_endpoint *)base->ep)->timeout_ns) != 0;
+}
+
 /* --- receiving --- */
 
 int __attribute__((cold, noinline)) hk_tcp_meet(struct hk_tcp_recv *r)
@@ -273,6 +284,8 @@ const struct hk_send_ops hk_tcp_send_ops = {
 	.lends = hk_lends_never,
 	.lend = hk_lend_none,
 	.flush = tcp_flush,
+	.owes = hk_owes_none,
+	.settle = tcp_settle,
 };
 const struct hk_recv_ops hk_tcp_recv_ops = {
 	.peek = tcp_peek,

@@ -81,6 +81,38 @@ static void take_opened(struct hk_tcp_stripe *s)
 	}
 }
 
+/* --- acknowledgements --- */
+
+static void rate(struct hk_tcp_path *p, int64_t now)
+{
+	uint64_t bytes = p->acked - p->rated;
+	int64_t ns = now - p->rated_ns;
+	double sample;
+
+	if (ns <= 0 || (bytes < RATED && ns < RATED_NS))
+		return;
+	sample = (double)bytes / (double)ns;
+	p->rate = p->rate > 0 ? p->rate + (sample - p->rate) / 4 : sample;
+	p->rated = p->acked;
+	p->rated_ns = now;
+}
+
+static void ask(struct hk_tcp_stripe *s, struct hk_tcp_path *p)
+{
+	int64_t left = p->fd < 0 || p->acked == p->taken ? -1 : hk_tcp_unacked(p->fd);
+	int64_t now;
+
+	if (left < 0 || (uint64_t)left >= p->taken - p->acked)
+		return;
+	now = hk_now_ns();
+	p->acked = p->taken - (uint64_t)left;
+	p->moved_ns = now;
+	rate(p, now);
+	endpoint(s)->nap_ns = HK_TCP_FIRST_NAP;
+}
+
+/* --- losing sockets --- */
+
 /* The path is lost: its unacknowledged messages are to be sent again. 0, or the error if it was the
  * last one. */
 static int __attribute__((cold, noinline)) path_lost(struct hk_tcp_stripe *s, unsigned i, int err)
@@ -89,6 +121,8 @@ static int __attribute__((cold, noinline)) path_lost(struct hk_tcp_stripe *s, un
 	struct hk_tcp_path *p = &s->paths[i];
 	unsigned again = 0, live;
 
+	/* What has arrived by now is not sent again: its receiver may have left. */
+	ask(s, p);
 	/* Let the kernel forget what it has not delivered. */
 	setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 	close(p->fd);
@@ -164,35 +198,7 @@ static int look(struct hk_tcp_stripe *s)
 	return rc;
 }
 
-/* --- acknowledgements --- */
-
-static void rate(struct hk_tcp_path *p, int64_t now)
-{
-	uint64_t bytes = p->acked - p->rated;
-	int64_t ns = now - p->rated_ns;
-	double sample;
-
-	if (ns <= 0 || (bytes < RATED && ns < RATED_NS))
-		return;
-	sample = (double)bytes / (double)ns;
-	p->rate = p->rate > 0 ? p->rate + (sample - p->rate) / 4 : sample;
-	p->rated = p->acked;
-	p->rated_ns = now;
-}
-
-static void ask(struct hk_tcp_stripe *s, struct hk_tcp_path *p)
-{
-	int64_t left = p->fd < 0 || p->acked == p->taken ? -1 : hk_tcp_unacked(p->fd);
-	int64_t now;
-
-	if (left < 0 || (uint64_t)left >= p->taken - p->acked)
-		return;
-	now = hk_now_ns();
-	p->acked = p->taken - (uint64_t)left;
-	p->moved_ns = now;
-	rate(p, now);
-	endpoint(s)->nap_ns = HK_TCP_FIRST_NAP;
-}
+/* --- freeing --- */
 
 /* Frees the oldest messages, as far as they have arrived. */
 static void reap(struct hk_tcp_stripe *s)
@@ -442,6 +448,8 @@ const struct hk_send_ops hk_tcp_stripe_ops = {
 	.lends = hk_lends_never,
 	.lend = hk_lend_none,
 	.flush = stripe_flush,
+	.owes = hk_owes_none,
+	.settle = hk_settle_flushed,
 };
 
 unsigned hk_tcp_stripe_polls(const struct hk_tcp_stripe *s, struct pollfd *polls)

@@ -62,6 +62,31 @@ int hk_flush_done(struct hk_send *s)
 	return 1;
 }
 
+int hk_owes_none(struct hk_send *s)
+{
+	return 0;
+}
+
+int hk_admit_device_none(struct hk_endpoint *ep, uint64_t at, size_t bytes, uint32_t *least)
+{
+	return hk_fail_quiet(ENOTSUP, "%s reads no GPU's memory", ep->transport->name);
+}
+
+uint64_t hk_rows_none(struct hk_endpoint *ep, uint64_t at, size_t bytes, bool kept)
+{
+	return 0;
+}
+
+uint64_t hk_peer_memory_none(struct hk_endpoint *ep, int peer, uint64_t at, size_t bytes)
+{
+	return 0;
+}
+
+int hk_settle_flushed(struct hk_send *s)
+{
+	return s->ops->flush(s);
+}
+
 int hk_pull_none(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes)
 {
 	return hk_fail(ENOTSUP, "%s has no messages to be pulled", r->ep->transport->name);
@@ -72,6 +97,10 @@ void hk_offer_none(struct hk_recv *r, uint32_t ahead, void *dst, uint32_t bytes,
 }
 
 void hk_sever_none(struct hk_endpoint *ep)
+{
+}
+
+void hk_leave_none(struct hk_endpoint *ep)
 {
 }
 

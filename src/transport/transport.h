@@ -34,6 +34,8 @@ struct hk_wire;
 struct hk_wire_ops {
 	/* Peers that fetch `tag` get a duplicate of fd. Once per tag. */
 	int (*publish)(struct hk_wire *w, uint32_t tag, int fd);
+	/* The descriptor is given to nobody any more. */
+	void (*withdraw)(struct hk_wire *w, uint32_t tag);
 	/* Gets the fd that peer published under tag. -ENOTSUP if the peer is on another host. */
 	int (*fetch)(struct hk_wire *w, int peer, uint32_t tag, int *fd);
 	/* Opens an authenticated stream socket (blocking, TCP_NODELAY) to the peer. Never waits for
@@ -81,7 +83,7 @@ struct hk_cost {
 };
 
 /* Registered memory that other processes of this host can map: a range of a file. All of a
- * process's registered memory is in one file. */
+ * process's registered host memory is in one file. Or memory of a GPU; then fd is -1. */
 struct hk_memory {
 	void *base;
 	size_t bytes;
@@ -109,7 +111,8 @@ struct hk_transport {
 			    const struct hk_addr *addr, struct hk_send **conn);
 	int (*connect_recv)(struct hk_endpoint *ep, int peer, uint32_t channel,
 			    const struct hk_addr *addr, struct hk_recv **conn);
-	/* Messages in m may be lent from now on, and until detach. Default: hk_attach_none. */
+	/* Messages in m may be lent from now on, and until detach. Memory that the transport can't
+	 * lend is no error. Default: hk_attach_none. */
 	int (*attach)(struct hk_endpoint *ep, const struct hk_memory *m);
 	/* Default: hk_detach_none. */
 	void (*detach)(struct hk_endpoint *ep, const struct hk_memory *m);
@@ -124,16 +127,33 @@ struct hk_transport {
 	 * more in memory that was offered, nothing that was lent is read any more, and every
 	 * connection fails. Called by the thread that polls. Default: hk_sever_none. */
 	void (*sever)(struct hk_endpoint *ep);
+	/* For the end: this rank receives nothing any more, and peers need not wait in settle until
+	 * it does. Default: hk_leave_none. */
+	void (*leave)(struct hk_endpoint *ep);
 	/* Where kernels find the half of a connection (device/records.h), if they move its messages
 	 * themselves; the fast path is then not used. Defaults: hk_ring_send_none,
 	 * hk_ring_recv_none, -ENOTSUP: the host moves them. */
 	int (*ring_send)(struct hk_send *s, struct hkd_send *record);
 	int (*ring_recv)(struct hk_recv *r, struct hkd_recv *record);
+	/* Where kernels find, as 64-bit words by peer, what to add to the address of a message in
+	 * these bytes so that the peer's kernels can read it there, plus 1; or 0: that peer can't.
+	 * Only of what is attached; 0: it is not. Also takes up what peers have attached since the
+	 * last time. kept: the words' address is recorded, and may be used for ever. Called by the
+	 * thread that makes calls. Default: hk_rows_none. */
+	uint64_t (*rows)(struct hk_endpoint *ep, uint64_t at, size_t bytes, bool kept);
+	/* The address at which this rank's GPU has what its peer has at `at`; 0: it has not, or the
+	 * peer has not attached it. Default: hk_peer_memory_none. */
+	uint64_t (*peer_memory)(struct hk_endpoint *ep, int peer, uint64_t at, size_t bytes);
 	/* Bytes that the endpoint and its connections occupy now (touched pages, not address
 	 * space). */
 	size_t (*memory)(struct hk_endpoint *ep);
-	/* The same of a GPU's memory. Default: hk_device_memory_none. */
+	/* Bytes of a GPU's memory likewise. Default: hk_device_memory_none. */
 	size_t (*device_memory)(struct hk_endpoint *ep);
+	/* Whether messages that lie in these bytes of a GPU's memory may be lent; those of *least
+	 * bytes and more had best be. The memory must be there until close, or until other memory
+	 * is admitted instead. -ENOTSUP, quietly: they must be copied. Default:
+	 * hk_admit_device_none. */
+	int (*admit_device)(struct hk_endpoint *ep, uint64_t at, size_t bytes, uint32_t *least);
 	/* Frees the endpoint and its connections; NULL is fine. */
 	void (*close)(struct hk_endpoint *ep);
 };
@@ -157,6 +177,13 @@ struct hk_send_ops {
 	/* 1 when nothing committed still needs this process to call the library, and nothing lent
 	 * is still to be read; 0 not yet. Default: hk_flush_done. */
 	int (*flush)(struct hk_send *s);
+	/* So many of the last messages hold all that was lent and may still be read; what was lent
+	 * for those before may be written again. 0: nothing is read any more. Or a negative code.
+	 * Default: hk_owes_none. */
+	int (*owes)(struct hk_send *s);
+	/* For the end. 1 when everything committed is in the peer's hands, who gets it even if this
+	 * endpoint is closed now; or the peer has left. 0 not yet. Default: hk_settle_flushed. */
+	int (*settle)(struct hk_send *s);
 };
 
 struct hk_recv_ops {
@@ -210,11 +237,17 @@ void hk_wait_nap(struct hk_endpoint *ep, int64_t timeout_ns);
 bool hk_lends_never(struct hk_send *s, const void *data, uint32_t bytes);
 int hk_lend_none(struct hk_send *s, const void *data, uint32_t bytes, uint32_t mark);
 int hk_flush_done(struct hk_send *s);
+int hk_owes_none(struct hk_send *s);
+int hk_settle_flushed(struct hk_send *s);
 void hk_offer_none(struct hk_recv *r, uint32_t ahead, void *dst, uint32_t bytes, uint32_t mark);
 void hk_sever_none(struct hk_endpoint *ep);
+void hk_leave_none(struct hk_endpoint *ep);
+int hk_admit_device_none(struct hk_endpoint *ep, uint64_t at, size_t bytes, uint32_t *least);
 size_t hk_device_memory_none(struct hk_endpoint *ep);
 int hk_ring_send_none(struct hk_send *s, struct hkd_send *record);
 int hk_ring_recv_none(struct hk_recv *r, struct hkd_recv *record);
+uint64_t hk_rows_none(struct hk_endpoint *ep, uint64_t at, size_t bytes, bool kept);
+uint64_t hk_peer_memory_none(struct hk_endpoint *ep, int peer, uint64_t at, size_t bytes);
 int hk_pull_none(struct hk_recv *r, uint32_t offset, void *dst, uint32_t bytes);
 unsigned hk_routes_one(struct hk_wire *w, int peer);
 int hk_dial_by_none(struct hk_wire *w, int peer, uint32_t tag, unsigned route, int64_t timeout_ns,

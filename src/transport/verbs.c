@@ -235,12 +235,15 @@ static int verbs_connect_recv(struct hk_endpoint *base, int peer, uint32_t chann
 
 static int verbs_attach(struct hk_endpoint *base, const struct hk_memory *m)
 {
+	if (m->fd < 0) /* a GPU's memory is found out by asking the driver */
+		return 0;
 	return hk_regcache_attach(hk_verbs_endpoint(base)->cache, m);
 }
 
 static void verbs_detach(struct hk_endpoint *base, const struct hk_memory *m)
 {
-	hk_regcache_detach(hk_verbs_endpoint(base)->cache, m);
+	if (m->fd >= 0)
+		hk_regcache_detach(hk_verbs_endpoint(base)->cache, m);
 }
 
 /* --- waiting --- */
@@ -382,7 +385,7 @@ static void verbs_close(struct hk_endpoint *base)
 		hk_verbs_link_free(l);
 	}
 	hk_verbs_cm_close(ep);
-	hk_regcache_destroy(ep->cache);
+	hk_verbs_cache_close(ep);
 	for (unsigned i = 0; i < ep->nrails; i++)
 		close_rail(&ep->rails[i]);
 	hk_ib_close(ep->ports, ep->nrails);
@@ -402,9 +405,13 @@ const struct hk_transport hk_transport_verbs = {
 	.arm = verbs_arm,
 	.wait = verbs_wait,
 	.sever = verbs_sever,
+	.leave = hk_leave_none,
 	.ring_send = hk_ring_send_none,
 	.ring_recv = hk_ring_recv_none,
+	.rows = hk_rows_none,
+	.peer_memory = hk_peer_memory_none,
 	.memory = verbs_memory,
 	.device_memory = hk_device_memory_none,
+	.admit_device = hk_verbs_admit,
 	.close = verbs_close,
 };

@@ -32,6 +32,7 @@
 #define HK_VERBS_KEPT	    128u   /* control messages that may be under way on a link */
 #define HK_VERBS_MOST_PATHS 32768u /* of an endpoint: what an id has room for */
 #define HK_VERBS_ID_RECV    (UINT64_C(1) << 63)
+#define HK_VERBS_LEND	    4096u  /* bytes of the shortest message that is lent */
 #define HK_VERBS_SHORT	    16384u /* bytes of a message for which there always is room */
 #define HK_VERBS_MEETINGS   64u	   /* that one wait looks at */
 #define HK_VERBS_RNR_TIMER  1	   /* 10 us: a peer without buffers has only to look */
@@ -154,6 +155,7 @@ struct hk_verbs_ring {
 	uint32_t keys[HK_VERBS_PATHS];
 };
 
+struct hk_verbs_place;
 struct hk_verbs_link {
 	struct hk_verbs_endpoint *ep;
 	struct hk_verbs_link *next;
@@ -172,6 +174,8 @@ struct hk_verbs_link {
 	struct hk_verbs_arrived arrived[HK_VERBS_CHANNELS];
 	struct hk_verbs_ring
 		rings[HK_VERBS_CHANNELS]; /* that were told of before there was a half */
+	struct hk_verbs_place
+		*places[HK_VERBS_CHANNELS]; /* the same, each HK_VERBS_SLOTS, or NULL */
 
 	/* control messages: numbered, kept until they have been delivered */
 	struct hk_verbs_memory control;
@@ -182,6 +186,9 @@ struct hk_verbs_link {
 	struct hk_verbs_early *early; /* those that overtook others, or NULL */
 };
 
+/* Whether the devices find a GPU's memory by its address. */
+enum hk_verbs_peermem { HK_PEERMEM_UNTRIED, HK_PEERMEM_WORKS, HK_PEERMEM_FAILS };
+
 struct hk_verbs_endpoint {
 	struct hk_endpoint base;
 	struct hk_wire *wire;
@@ -190,7 +197,10 @@ struct hk_verbs_endpoint {
 	struct hk_verbs_rail rails[HK_VERBS_RAILS];
 	struct hk_ib_port ports[HK_VERBS_RAILS];
 	struct hk_regcache *cache;
-	struct hk_verbs_cm *cm; /* NULL: queue pairs are connected over the bootstrap */
+	bool dmabufs; /* all rails take them */
+	enum hk_verbs_peermem peermem;
+	struct hk_reg *admitted; /* a GPU's memory, until close; or NULL */
+	struct hk_verbs_cm *cm;	 /* NULL: queue pairs are connected over the bootstrap */
 	struct hk_verbs_link *links;
 	struct hk_verbs_link **by_peer;
 	struct hk_verbs_path **paths; /* by place */
@@ -291,6 +301,9 @@ static inline uint32_t hk_verbs_ring_bytes(const struct hk_verbs_endpoint *ep, u
 int hk_verbs_memory_get(struct hk_verbs_endpoint *ep, size_t bytes, struct hk_verbs_memory *m);
 void hk_verbs_memory_put(struct hk_verbs_endpoint *ep, struct hk_verbs_memory *m);
 int hk_verbs_cache_open(struct hk_verbs_endpoint *ep);
+void hk_verbs_cache_close(struct hk_verbs_endpoint *ep);
+/* See admit_device in transport.h. */
+int hk_verbs_admit(struct hk_endpoint *base, uint64_t at, size_t bytes, uint32_t *least);
 /* Whether the pd's device, its driver and kernel can register dmabufs. */
 bool hk_verbs_takes_dmabufs(const struct hk_ibv *ibv, struct ibv_pd *pd);
 

@@ -357,13 +357,21 @@ static void take_ring(struct hk_verbs_link *l, const struct control *c)
 static void take_places(struct hk_verbs_link *l, const struct control *c)
 {
 	struct hk_verbs_send *s = l->sends[c->channel];
+	struct hk_verbs_place *places = s ? s->places : l->places[c->channel];
 
-	for (unsigned k = 0; s && k < c->count; k++) {
+	/* They are told once: a half that is made later takes them then. */
+	if (!places)
+		places = l->places[c->channel] = calloc(HK_VERBS_SLOTS, sizeof(*places));
+	if (!places) {
+		hk_verbs_link_fail(l, hk_fail(ENOMEM, "no memory for offers of rank %d", l->peer));
+		return;
+	}
+	for (unsigned k = 0; k < c->count; k++) {
 		const struct place *q = &c->places[k];
 		uint32_t number = le32toh(q->number);
-		struct hk_verbs_place *to = &s->places[number % HK_VERBS_SLOTS];
+		struct hk_verbs_place *to = &places[number % HK_VERBS_SLOTS];
 
-		if ((int32_t)(number - s->released) < 0)
+		if (s && (int32_t)(number - s->released) < 0)
 			continue; /* that message has been sent already */
 		*to = (struct hk_verbs_place){
 			le64toh(q->at), number, le32toh(q->bytes), le32toh(q->mark), {0}};

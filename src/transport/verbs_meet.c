@@ -482,6 +482,7 @@ void hk_verbs_link_free(struct hk_verbs_link *l)
 	for (unsigned i = 0; i < HK_VERBS_CHANNELS; i++) {
 		hk_verbs_send_free(l->sends[i]);
 		hk_verbs_recv_free(l->recvs[i]);
+		free(l->places[i]);
 	}
 	hk_verbs_meeting_free(l);
 	hk_verbs_memory_put(ep, &l->control);

@@ -3,7 +3,9 @@
  * Memory that the devices may read and write: the transport's own (rings, staging, control), which
  * is registered as a whole when it is made, and the user's, through the registration cache. Either
  * is registered once with each rail, as a message may take any of them. Memory of GPUs goes by
- * dmabufs, if all rails take them; else it is not registered.
+ * dmabufs, if all rails take them and the driver makes them; else by its address, which a device
+ * takes where the kernel module nvidia-peermem finds the GPU's pages for it. Whether that is so is
+ * seen when it is first tried.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -64,7 +66,8 @@ int hk_verbs_memory_get(struct hk_verbs_endpoint *ep, size_t bytes, struct hk_ve
 			       got.bytes);
 	got.base = base;
 	madvise(base, got.bytes, MADV_DONTFORK); /* the devices' pages stay with this process */
-	err = enlist(ep, &(struct hk_reg_range){base, got.bytes, -1, 0}, got.mr);
+	err = enlist(ep, &(struct hk_reg_range){.base = base, .bytes = got.bytes, .dmabuf_fd = -1},
+		     got.mr);
 	if (err) {
 		munmap(base, got.bytes);
 		return hk_fail(
@@ -91,17 +94,46 @@ void hk_verbs_memory_put(struct hk_verbs_endpoint *ep, struct hk_verbs_memory *m
 
 /* --- the user's memory --- */
 
+/* A GPU's memory by its address. Where it failed first it is not tried again; but where it has
+ * worked, memory may come that was allocated in another way. */
+static int enlist_address(struct hk_verbs_endpoint *ep, const struct hk_reg_range *range,
+			  struct ibv_mr **mr)
+{
+	struct hk_reg_range plain = *range;
+	int err;
+
+	if (ep->peermem == HK_PEERMEM_FAILS)
+		return -ENOTSUP;
+	plain.dmabuf_fd = -1;
+	err = enlist(ep, &plain, mr);
+	if (!err)
+		ep->peermem = HK_PEERMEM_WORKS;
+	else if (err != -ENOMEM && ep->peermem == HK_PEERMEM_UNTRIED)
+		ep->peermem = HK_PEERMEM_FAILS;
+	return err;
+}
+
 static int cache_add(void *arg, const struct hk_reg_range *range, struct hk_reg **reg)
 {
-	const struct hk_verbs_endpoint *ep = arg;
+	struct hk_verbs_endpoint *ep = arg;
 	struct hk_verbs_reg *r = calloc(1, sizeof(*r));
-	int err;
+	int err = -ENOTSUP;
 
 	if (!r)
 		return hk_fail_quiet(ENOMEM, "no memory for a registration");
-	err = enlist(ep, range, r->mr);
+	if (!range->device || range->dmabuf_fd >= 0)
+		err = enlist(ep, range, r->mr);
+	if (err && err != -ENOMEM && range->device)
+		err = enlist_address(ep, range, r->mr);
 	if (err) {
 		free(r);
+		if (range->device)
+			return hk_fail_quiet(
+				-err,
+				"%s can't read the GPU's memory (%s): that takes RDMA devices, a "
+				"kernel and a CUDA driver with dmabufs, or the kernel module "
+				"nvidia-peermem",
+				ep->rails[0].port.name, strerror(-err));
 		return hk_fail_quiet(-err, "%zu bytes of the user's memory can't be registered: %s",
 				     range->bytes, strerror(-err));
 	}
@@ -115,6 +147,19 @@ static void cache_remove(void *arg, struct hk_reg *reg)
 
 	deregister(r->mr);
 	free(r);
+}
+
+static int cache_export(void *arg, const struct hk_device_memory *memory, int *fd)
+{
+	const struct hk_verbs_endpoint *ep = arg;
+
+	if (!hk_param(HK_PARAM_GPUDIRECT))
+		return hk_fail_quiet(ENOTSUP, "HOCKET_GPUDIRECT is 0");
+	if (ep->dmabufs && !hk_gpu_memory_export(arg, memory, fd))
+		return 0;
+	hk_gpu_memory_share(memory);
+	*fd = -1;
+	return 0;
 }
 
 bool hk_verbs_takes_dmabufs(const struct hk_ibv *ibv, struct ibv_pd *pd)
@@ -133,18 +178,44 @@ bool hk_verbs_takes_dmabufs(const struct hk_ibv *ibv, struct ibv_pd *pd)
 
 int hk_verbs_cache_open(struct hk_verbs_endpoint *ep)
 {
-	static const struct hk_reg_ops host = {.add = cache_add, .remove = cache_remove};
-	static const struct hk_reg_ops device = {
+	static const struct hk_reg_ops ops = {
 		.add = cache_add,
 		.remove = cache_remove,
 		.find_device = hk_gpu_memory_find,
-		.export_device = hk_gpu_memory_export,
+		.export_device = cache_export,
 	};
 	unsigned takers = 0;
 
 	for (unsigned i = 0; i < ep->nrails; i++)
 		takers += hk_verbs_takes_dmabufs(hk_ibv(), ep->rails[i].pd);
-	return hk_regcache_create(takers == ep->nrails ? &device : &host, ep,
-				  (size_t)hk_param(HK_PARAM_IB_REG_BYTES), MOST_CACHED_REGIONS,
-				  &ep->cache);
+	ep->dmabufs = takers == ep->nrails;
+	return hk_regcache_create(&ops, ep, (size_t)hk_param(HK_PARAM_IB_REG_BYTES),
+				  MOST_CACHED_REGIONS, &ep->cache);
+}
+
+void hk_verbs_cache_close(struct hk_verbs_endpoint *ep)
+{
+	if (ep->admitted)
+		hk_regcache_put(ep->cache, ep->admitted);
+	ep->admitted = NULL;
+	hk_regcache_destroy(ep->cache);
+}
+
+/* The registration stays in use, so that messages find it whatever else is registered. */
+int hk_verbs_admit(struct hk_endpoint *base, uint64_t at, size_t bytes, uint32_t *least)
+{
+	struct hk_verbs_endpoint *ep = hk_verbs_endpoint(base);
+	struct hk_reg *reg;
+
+	/* Unless the attempt says more. */
+	hk_set_last_error("the GPU's memory does not fit among the registrations: raise "
+			  "HOCKET_IB_REG_BYTES");
+	reg = hk_regcache_get(ep->cache, (const void *)(uintptr_t)at, bytes);
+	if (!reg)
+		return -ENOTSUP;
+	if (ep->admitted)
+		hk_regcache_put(ep->cache, ep->admitted);
+	ep->admitted = reg;
+	*least = HK_VERBS_LEND;
+	return 0;
 }

@@ -19,7 +19,6 @@
 #include "error.h"
 #include "verbs.h"
 
-#define LEND_BYTES   4096u  /* less is cheaper copied */
 #define QUIET_BYTES  2048u  /* from here on completions are asked for */
 #define HELD_NS	     100000 /* until a message that could not be posted is tried again */
 #define HEADER_BYTES ((uint32_t)sizeof(struct hk_verbs_header))
@@ -310,7 +309,7 @@ static bool verbs_lends(struct hk_send *base, const void *data, uint32_t bytes)
 {
 	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
 
-	if (bytes < LEND_BYTES)
+	if (bytes < HK_VERBS_LEND)
 		return false;
 	forget_reg(s, &s->reg);
 	s->reg = (struct hk_verbs_reg *)hk_regcache_get(s->link->ep->cache, data, bytes);
@@ -329,13 +328,19 @@ static int verbs_lend(struct hk_send *base, const void *data, uint32_t bytes, ui
 	return put_in(s, bytes, mark, data);
 }
 
-/* Whether a device may still read memory of the user's. */
+/* The first message that is lent and that a device may still read; s->number: there is none. */
+static uint32_t first_lent(struct hk_verbs_send *s)
+{
+	uint32_t n = s->settled;
+
+	while (n != s->number && (!out_of(s, n)->lent || delivered(s, out_of(s, n))))
+		n++;
+	return n;
+}
+
 static bool lends_any(struct hk_verbs_send *s)
 {
-	for (uint32_t n = s->settled; n != s->number; n++)
-		if (out_of(s, n)->lent && !delivered(s, out_of(s, n)))
-			return true;
-	return false;
+	return first_lent(s) != s->number;
 }
 
 static int verbs_flush(struct hk_send *base)
@@ -365,12 +370,45 @@ static int verbs_flush(struct hk_send *base)
 	return l->nstriped == 1 && !lends_any(s);
 }
 
+/* What comes over another path is read again, and is not delivered before. */
+static int verbs_owes(struct hk_send *base)
+{
+	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
+	struct hk_verbs_link *l = s->link;
+
+	if (!lends_any(s))
+		return 0;
+	hk_verbs_progress(l->ep);
+	if (s->first != s->number)
+		hk_verbs_send_push(s);
+	settle(s);
+	if (!lends_any(s))
+		return 0;
+	return l->error ? l->error : (int)(s->number - first_lent(s));
+}
+
+/* Nobody sends again what a device has not delivered when its queue pair is gone. Of short messages
+ * no completion was asked for; now it is. */
+static int verbs_settle(struct hk_send *base)
+{
+	struct hk_verbs_send *s = (struct hk_verbs_send *)base;
+	int r = verbs_flush(base);
+
+	if (r <= 0)
+		return r;
+	for (unsigned i = 0; i < s->link->npaths && s->settled != s->number; i++)
+		hk_verbs_path_ask(s->link->paths[i]);
+	return s->settled == s->number || s->link->gone;
+}
+
 const struct hk_send_ops hk_verbs_send_ops = {
 	.reserve = verbs_reserve,
 	.commit = verbs_commit,
 	.lends = verbs_lends,
 	.lend = verbs_lend,
 	.flush = verbs_flush,
+	.owes = verbs_owes,
+	.settle = verbs_settle,
 };
 
 /* --- from elsewhere --- */
@@ -448,6 +486,10 @@ int hk_verbs_send_new(struct hk_verbs_link *l, uint32_t channel, struct hk_verbs
 	}
 	ep->memory += sizeof(*s);
 	s->ring = l->rings[channel];
+	if (l->places[channel])
+		memcpy(s->places, l->places[channel], sizeof(s->places));
+	free(l->places[channel]);
+	l->places[channel] = NULL;
 	l->sends[channel] = s;
 	*send = s;
 	return 0;

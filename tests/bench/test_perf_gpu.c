@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-static char output[16384]; /* of the last command */
+static char output[65536]; /* of the last command */
 static const char *all_reduce, *wrong_perf, *hocket;
 static char **programs; /* every NAME_perf */
 
@@ -114,10 +114,31 @@ static void the_least_traffic_is_counted(void **state)
 	assert_true(number("\"must_move\": ") == 2 * 4096);
 }
 
-static void wrong_elements_are_noticed(void **state)
+/* Of 1024 elements one, on one of the ranks; seen by a plain call and by a replay, in both places.
+ */
+static void a_wrong_element_is_found(void **state)
 {
-	assert_int_equal(shell("%s --device 0,0 -e 4K -n 2", wrong_perf), 1);
-	assert_int_equal(shell("%s --device 0,0 --graph -e 4K -n 2", wrong_perf), 1);
+	const char *how[] = {"", "--graph"};
+
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(shell("%s --device 0,0 %s -b 4K -e 4K -n 2", wrong_perf, how[i]),
+				 1);
+		says("rank 0: wrong elements in its result: 1, the first at index 512\n");
+		says("# Out of bounds values : 2 FAILED\n");
+	}
+}
+
+/* A small one has less elements than a block has threads, a large one more than the kernels have
+ * threads at all. */
+static void every_type_and_operation(void **state)
+{
+	assert_int_equal(
+		shell("%s --device 0,0,0 -d all -o all -b 24 -e 3K -f 128 -n 1 -w 0", all_reduce),
+		0);
+	says("# Out of bounds values : 0 OK\n");
+	says("f8e5m2  mulsum");
+	assert_int_equal(shell("%s --device 0,0 -d uint8 -b 1M -e 1M -n 1 -w 0", all_reduce), 0);
+	says("# Out of bounds values : 0 OK\n");
 }
 
 static void what_makes_no_sense_is_refused(void **state)
@@ -138,7 +159,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(replays_of_a_graph),
 		cmocka_unit_test(other_ways_to_call),
 		cmocka_unit_test(the_least_traffic_is_counted),
-		cmocka_unit_test(wrong_elements_are_noticed),
+		cmocka_unit_test(a_wrong_element_is_found),
+		cmocka_unit_test(every_type_and_operation),
 		cmocka_unit_test(what_makes_no_sense_is_refused),
 	};
 

@@ -3,13 +3,16 @@
  * What of NCCL's interface is newer than most toolkits' nccl.h, hence against our own header; and
  * every function that is refused: it says ncclInvalidUsage and a sentence that names it.
  */
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -65,10 +68,6 @@ static void test_refused(void **state)
 	REFUSED(ncclCommResume(comm));
 	REFUSED(ncclCommShrink(comm, NULL, 0, &sub, NULL, NCCL_SHRINK_ABORT));
 	REFUSED(ncclGroupSimulateEnd(&sim));
-	REFUSED(ncclCommWindowRegister(comm, buff, 4096, &win, NCCL_WIN_DEFAULT));
-	REFUSED(ncclCommWindowRegister(comm, buff, 4096, &win, NCCL_WIN_COLL_SYMMETRIC));
-	REFUSED(ncclCommWindowDeregister(comm, win));
-	REFUSED(ncclWinGetUserPtr(comm, win, &out));
 	REFUSED(ncclPutSignal(buff, 1, ncclInt8, 0, win, 0, 0, 0, 0, comm, NULL));
 	REFUSED(ncclSignal(0, 0, 0, 0, comm, NULL));
 	REFUSED(ncclWaitSignal(1, &wait, comm, NULL));
@@ -92,6 +91,35 @@ static void test_refused(void **state)
 	assert_true(sim.estimatedTime < 0);
 	assert_int_equal(ncclMemFree(buff), ncclSuccess);
 	assert_int_equal(ncclCommDestroy(comm), ncclSuccess);
+}
+
+static void test_windows(void **state)
+{
+	ncclComm_t comm = alone();
+	ncclWindow_t one = NULL, two = NULL;
+	void *buff = NULL, *out = NULL;
+
+	assert_int_equal(ncclMemAlloc(&buff, 8192), ncclSuccess);
+	assert_int_equal(ncclCommWindowRegister(comm, buff, 4096, &one, NCCL_WIN_DEFAULT),
+			 ncclSuccess);
+	assert_int_equal(ncclGroupStart(), ncclSuccess);
+	assert_int_equal(ncclCommWindowRegister(comm, (char *)buff + 4096, 4096, &two,
+						NCCL_WIN_COLL_SYMMETRIC),
+			 ncclSuccess);
+	assert_int_equal(ncclGroupEnd(), ncclSuccess);
+	assert_non_null(one);
+	assert_non_null(two);
+	assert_int_equal(ncclWinGetUserPtr(comm, two, &out), ncclSuccess);
+	assert_ptr_equal(out, (char *)buff + 4096);
+	refused(ncclCommWindowRegister(comm, buff, 4096, &one, 0x40), ncclInvalidArgument,
+		"winFlags");
+	refused(ncclCommWindowRegister(comm, NULL, 4096, &one, 0), ncclInvalidArgument, "buff");
+	refused(ncclWinGetUserPtr(comm, (ncclWindow_t)(void *)buff, &out), ncclInvalidArgument,
+		"no window");
+	assert_int_equal(ncclCommWindowDeregister(comm, two), ncclSuccess);
+	refused(ncclCommWindowDeregister(comm, two), ncclInvalidArgument, "no window");
+	assert_int_equal(ncclCommDestroy(comm), ncclSuccess); /* with the other one */
+	assert_int_equal(ncclMemFree(buff), ncclSuccess);
 }
 
 /* Those that answer with something else than a code. */
@@ -147,6 +175,125 @@ static void test_encryption(void **state)
 	REFUSED(ncclSetEncryption(&config));
 	config.magic = 0;
 	refused(ncclSetEncryption(&config), ncclInvalidArgument, "magic");
+}
+
+/* --- the deadline: what the log of a process says, for variables count from its start --- */
+
+static void make_all(void)
+{
+	ncclComm_t comm = alone();
+
+	ncclCommDestroy(comm);
+	if (!ncclCommInitAll(&comm, 1, NULL))
+		ncclCommDestroy(comm);
+}
+
+/* How many of make_all's communicators have it. */
+static int count_deadlines(const char *variables, const char *deadline)
+{
+	char self[PATH_MAX] = "", command[2 * PATH_MAX], line[1024];
+	FILE *log;
+	int n = 0;
+
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	snprintf(command, sizeof(command), "HOCKET_DEBUG=3 %s '%s' make 2>&1", variables, self);
+	log = popen(command, "r");
+	assert_non_null(log);
+	while (fgets(line, sizeof(line), log))
+		n += strstr(line, deadline) != NULL;
+	assert_int_equal(pclose(log), 0);
+	return n;
+}
+
+static void test_deadline(void **state)
+{
+	assert_int_equal(count_deadlines("", "deadline 3600.0 s"), 2);
+	assert_int_equal(count_deadlines("HOCKET_TIMEOUT_MS=7000", "deadline 7.0 s"), 2);
+}
+
+/* --- handles that are none --- */
+
+struct on_comm {
+	const char *name;
+	ncclResult_t (*call)(ncclComm_t comm);
+	bool refused; /* whatever the handle is */
+};
+
+#define ON_COMM(name, ...)                                                                         \
+	static ncclResult_t on_##name(ncclComm_t comm)                                             \
+	{                                                                                          \
+		return name(__VA_ARGS__);                                                          \
+	}
+
+static ncclUniqueId some_id;
+static ncclComm_t made;
+static ncclCommProperties_t some_props = NCCL_COMM_PROPERTIES_INITIALIZER;
+static uint64_t some_value;
+static int some_int;
+static ncclResult_t some_result;
+static void *some_handle;
+
+ON_COMM(ncclCommRevoke, comm, NCCL_REVOKE_DEFAULT)
+ON_COMM(ncclCommSuspend, comm, NCCL_SUSPEND_MEM)
+ON_COMM(ncclCommResume, comm)
+ON_COMM(ncclDevCommCreate, comm, NULL, NULL)
+ON_COMM(ncclDevCommDestroy, comm, NULL)
+ON_COMM(ncclGinBarrierCreateRequirement, comm, ncclTeamWorld(comm), 1, NULL, NULL)
+ON_COMM(ncclCommMemStats, comm, ncclStatGpuMemTotal, &some_value)
+ON_COMM(ncclCommQueryProperties, comm, &some_props)
+ON_COMM(ncclCommGetUniqueId, comm, &some_id)
+ON_COMM(ncclCommShrink, comm, NULL, 0, &made, NULL, NCCL_SHRINK_DEFAULT)
+ON_COMM(ncclCommGrow, comm, 2, NULL, -1, &made, NULL)
+ON_COMM(ncclCommSplit, comm, 0, 0, &made, NULL)
+ON_COMM(ncclCommCount, comm, &some_int)
+ON_COMM(ncclCommUserRank, comm, &some_int)
+ON_COMM(ncclCommCuDevice, comm, &some_int)
+ON_COMM(ncclCommGetAsyncError, comm, &some_result)
+ON_COMM(ncclCommRegister, comm, &some_int, sizeof(some_int), &some_handle)
+ON_COMM(ncclCommDeregister, comm, NULL)
+
+#define ROW(name, refused)                                                                         \
+	{                                                                                          \
+#name, on_##name, refused                                                          \
+	}
+static const struct on_comm functions[] = {
+	ROW(ncclCommRevoke, true),	 ROW(ncclCommSuspend, true),
+	ROW(ncclCommResume, true),	 ROW(ncclDevCommCreate, true),
+	ROW(ncclDevCommDestroy, true),	 ROW(ncclGinBarrierCreateRequirement, true),
+	ROW(ncclCommMemStats, false),	 ROW(ncclCommQueryProperties, false),
+	ROW(ncclCommGetUniqueId, false), ROW(ncclCommShrink, false),
+	ROW(ncclCommGrow, false),	 ROW(ncclCommSplit, false),
+	ROW(ncclCommCount, false),	 ROW(ncclCommUserRank, false),
+	ROW(ncclCommCuDevice, false),	 ROW(ncclCommGetAsyncError, false),
+	ROW(ncclCommRegister, false),	 ROW(ncclCommDeregister, false),
+};
+
+/* What is refused is refused for its own reason; the others say that this is no communicator. */
+static void test_handles(void **state)
+{
+	static const char *const what[] = {"NULL", "a destroyed one", "a foreign one"};
+	char foreign[64] = "not a communicator";
+	ncclComm_t bad[3] = {NULL, alone(), (ncclComm_t)(void *)foreign};
+
+	assert_int_equal(ncclCommDestroy(bad[1]), ncclSuccess);
+	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
+		for (int k = 0; k < 3; k++) {
+			const struct on_comm *f = &functions[i];
+			ncclResult_t result,
+				want = f->refused ? ncclInvalidUsage : ncclInvalidArgument;
+			const char *word = f->refused ? f->name : "communicator", *said;
+
+			/* Rather a rank that joins, who lacks the id. */
+			if (f->call == on_ncclCommGrow && !bad[k])
+				word = "id";
+			ncclParamBind(NULL, "X"); /* says something else */
+			made = NULL;
+			result = f->call(bad[k]);
+			said = ncclGetLastError(NULL);
+			if (result != want || !strstr(said, word) || made)
+				fail_msg("%s of %s returns %d, and says '%s'", f->name, what[k],
+					 result, said);
+		}
 }
 
 static void test_queries(void **state)
@@ -312,14 +459,19 @@ static void test_grow(void **state)
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_refused_otherwise),
-		cmocka_unit_test(test_parameters), cmocka_unit_test(test_encryption),
-		cmocka_unit_test(test_queries),	   cmocka_unit_test(test_call_config),
-		cmocka_unit_test(test_grow),
+		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_refused_otherwise), cmocka_unit_test(test_parameters),
+		cmocka_unit_test(test_encryption),	  cmocka_unit_test(test_queries),
+		cmocka_unit_test(test_call_config),	  cmocka_unit_test(test_grow),
+		cmocka_unit_test(test_deadline),	  cmocka_unit_test(test_handles),
 	};
 
+	if (argc > 1) {
+		make_all();
+		return 0;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,10 @@
  * too. The ranks are said to be on nodes of several sizes, so that the hierarchical algorithms have
  * levels. (Over the loop transport, with faults, tests/exec/test_exec.c does the same; switches
  * have their own test, and so has verbs: test_verbs.c.)
+ *
+ * With arguments, one round over one transport: `test_matrix tcp 0/6 3,7` is the first of the 6
+ * rounds, with 3 and with 7 threads. So tests/gpu has it run in parts, and thinner where it is
+ * slow.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -50,22 +54,24 @@ static void *rank_main(void *arg)
 #define FEW
 #endif
 #ifdef FEW
-static const int numbers[] = {1, 3, 7, 16};
+#define NUMBERS "1,3,7,16"
 #else
-static const int numbers[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16};
+#define NUMBERS "1,2,3,4,5,6,7,8,9,16"
 #endif
 
 /* All numbers of ranks, as threads of this one. */
 static void run_threads(struct rank *r)
 {
 	struct matrix_seen seen = {{false}}, others[MATRIX_RANKS];
+	char *numbers = getenv("MATRIX_NUMBERS");
 
 	matrix_complete();
-	for (size_t k = 0; k < sizeof(numbers) / sizeof(numbers[0]); k++) {
+	for (int n; *numbers; numbers += *numbers == ',') {
 		struct rank_thread ranks[MATRIX_RANKS];
 		hocketComm_t comms[MATRIX_RANKS];
-		int n = numbers[k];
 
+		n = (int)strtol(numbers, &numbers, 10);
+		CHECK(n > 0 && n <= MATRIX_RANKS && (!*numbers || *numbers == ','));
 		OK(hocketCommInitAll(comms, n, NULL));
 		for (int i = 0; i < n; i++) {
 			ranks[i] = (struct rank_thread){
@@ -121,7 +127,7 @@ static void with_round(unsigned round, const char *transport, const char *scenar
 	e2e_run(scenario, n, -1);
 }
 
-static void over(const char *transport)
+static void over(const char *transport, unsigned first, unsigned last)
 {
 	char path[] = "/tmp/hocket-matrix-XXXXXX";
 	int fd = mkstemp(path);
@@ -132,7 +138,7 @@ static void over(const char *transport)
 	setenv("HOCKET_TOPO_FILE", path, 1);
 	setenv("HOCKET_SLOT_BYTES", "4096", 1); /* more tiles */
 	setenv("HOCKET_PROVE_MAX", "3", 1);	/* others prove */
-	for (unsigned round = 0; round < MATRIX_ROUNDS; round++) {
+	for (unsigned round = first; round <= last; round++) {
 		with_round(round, transport, "threads", 1);
 		with_round(round, transport, "process", 2 + (int)round % 3 * 2);
 	}
@@ -141,12 +147,40 @@ static void over(const char *transport)
 
 static void test_shm(void **state)
 {
-	over("shm");
+	over("shm", 0, MATRIX_ROUNDS - 1);
 }
 
 static void test_tcp(void **state)
 {
-	over("tcp");
+	over("tcp", 0, MATRIX_ROUNDS - 1);
+}
+
+/* What the arguments say. */
+static const char *part_transport;
+static unsigned part_round;
+
+static void test_part(void **state)
+{
+	over(part_transport, part_round, part_round);
+}
+
+/* The number of rounds is given so that whoever lists them sees that there are more now. */
+static int run_part(char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_part),
+	};
+	unsigned rounds;
+
+	if (sscanf(argv[2], "%u/%u", &part_round, &rounds) != 2 || rounds != MATRIX_ROUNDS ||
+	    part_round >= rounds) {
+		fprintf(stderr, "%s is no round: there are %d, from 0/%d on\n", argv[2],
+			MATRIX_ROUNDS, MATRIX_ROUNDS);
+		return 2;
+	}
+	part_transport = argv[1];
+	setenv("MATRIX_NUMBERS", argv[3], 1);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
 int main(int argc, char **argv)
@@ -157,5 +191,8 @@ int main(int argc, char **argv)
 	};
 
 	e2e_main(argc, argv, scenarios);
+	if (argc == 4)
+		return run_part(argv);
+	setenv("MATRIX_NUMBERS", NUMBERS, 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

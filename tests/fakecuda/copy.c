@@ -37,9 +37,9 @@ static CUresult copy(CUcontext ctx, struct ends ends, size_t bytes, CUstream han
 	if (!stream)
 		return CUDA_ERROR_INVALID_HANDLE;
 	pthread_mutex_lock(&fake.lock);
-	err = fake_memory_place(ends.to, bytes, &to);
+	err = fake_memory_place(stream->ctx, ends.to, bytes, true, &to);
 	if (!err)
-		err = fake_memory_place(ends.from, bytes, &from);
+		err = fake_memory_place(stream->ctx, ends.from, bytes, false, &from);
 	pthread_mutex_unlock(&fake.lock);
 	if (err || !bytes)
 		return err;
@@ -113,7 +113,7 @@ static CUresult fill(CUcontext ctx, uintptr_t to, unsigned char value, size_t by
 	if (!stream)
 		return CUDA_ERROR_INVALID_HANDLE;
 	pthread_mutex_lock(&fake.lock);
-	err = fake_memory_place(to, bytes, &place);
+	err = fake_memory_place(stream->ctx, to, bytes, true, &place);
 	pthread_mutex_unlock(&fake.lock);
 	if (!err && place == FAKE_PAGEABLE)
 		err = CUDA_ERROR_INVALID_VALUE;

@@ -38,9 +38,12 @@ static void begin(void)
 	fake.ndevices = env("HK_FAKE_DEVICES", 2, 0, FAKE_DEVICES);
 	fake.nsms = env("HK_FAKE_SMS", 4, 1, 64);
 	fake.nthreads = env("HK_FAKE_THREADS", 2, 1, 64);
+	fake.queue = env("HK_FAKE_QUEUE", 1024, 1, 1 << 20);
 	fake.host = env("HK_FAKE_HOST", 0, 0, 255);
 	fake.no_ipc = env("HK_FAKE_NO_IPC", 0, 0, 1);
+	fake.alloc_waits = env("HK_FAKE_ALLOC_WAITS", 0, 0, 1);
 	fake.no_peers = env("HK_FAKE_NO_PEERS", 0, 0, 1);
+	fake.no_vmm = env("HK_FAKE_NO_VMM", 0, 0, 1);
 	for (int i = 0; i < fake.ndevices; i++)
 		fake.ctx[i].device = i;
 	fake.ready = fake.ndevices > 0;
@@ -65,12 +68,13 @@ static bool idle(void)
 }
 
 /*
- * A process that exits while kernels wait for a peer must come to its end, as with a real driver:
- * what is still running after a second is left alone, and so is what it uses.
+ * A process that exits while kernels wait for a peer must come to its end: what is still running
+ * after a second is left alone, and so is what it uses. Otherwise pinned memory is gone from here
+ * on; who still looks at it has a moment to do so.
  */
-__attribute__((destructor)) static void end(void)
+static void end(void)
 {
-	const struct timespec pause = {.tv_nsec = 1000000};
+	const struct timespec pause = {.tv_nsec = 1000000}, moment = {.tv_nsec = 20000000};
 
 	if (fake.pid != getpid())
 		return;
@@ -81,11 +85,19 @@ __attribute__((destructor)) static void end(void)
 		nanosleep(&pause, NULL);
 		pthread_mutex_lock(&fake.lock);
 	}
-	if (idle()) {
+	if (!idle()) {
+		fprintf(stderr, "fakecuda: warning: kernels run at the process's end\n");
+	} else {
+		bool some = fake_memory_hide();
+
 		fake_pool_stop();
 		for (int i = 0; i < fake.ndevices; i++)
 			drop_context(&fake.ctx[i]);
 		fake_memory_drop(NULL);
+		fake_reservations_drop();
+		fake_physicals_drop();
+		if (some)
+			nanosleep(&moment, NULL);
 	}
 	pthread_mutex_unlock(&fake.lock);
 }
@@ -99,8 +111,10 @@ CUresult cuInit(unsigned Flags)
 	if (Flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_lock(&fake.lock);
-	if (!fake.pid)
+	if (!fake.pid) {
 		begin();
+		atexit(end); /* so whoever comes later to do that is called before */
+	}
 	if (!fake.ready)
 		err = CUDA_ERROR_NO_DEVICE;
 	pthread_mutex_unlock(&fake.lock);
@@ -200,7 +214,15 @@ static int attribute(CUdevice_attribute attrib, CUdevice dev)
 	case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH:
 	case CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED:
 	case CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM:
+	case CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS:
+	case CU_DEVICE_ATTRIBUTE_CAN_USE_STREAM_WAIT_VALUE_NOR:
+	case CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_SUPPORTED:
+	case CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED:
 		return 1;
+	case CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED:
+	case CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED:
+	case CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED:
+		return !fake.no_vmm;
 	case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
 	case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X:
 		return 1024;

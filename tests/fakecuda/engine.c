@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Operations: each counts those that it waits for and starts when the last of them is over. Marks
- * (of events, waits, the ends of graphs) are over at once; copies, fills and host functions take a
- * thread each, kernels as many as launch.c gives them.
+ * (of events, waits, the ends of graphs) are over at once; copies, fills, host functions and
+ * memory operations take a thread each, kernels as many as launch.c gives them.
  */
 #include "fake.h"
 
@@ -122,6 +122,9 @@ static void run_alone(struct fake_task *task)
 		fake_in_callback = true;
 		work->call(work->data);
 		fake_in_callback = false;
+		break;
+	case FAKE_MEMOPS:
+		fake_memops_run(work);
 		break;
 	default:
 		break;

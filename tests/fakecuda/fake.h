@@ -23,8 +23,9 @@
 #include <sys/types.h>
 
 enum {
-	FAKE_DEVICES = 16,     /* at most */
-	FAKE_BLOCKS_PER_SM = 4 /* that are resident at the same time */
+	FAKE_DEVICES = 16,	   /* at most */
+	FAKE_BLOCKS_PER_SM = 4,	   /* that are resident at the same time */
+	FAKE_GRANULARITY = 2 << 20 /* of memory that cuMemCreate makes */
 };
 
 static const size_t fake_total_memory = (size_t)4 << 30;
@@ -42,7 +43,7 @@ void fake_pool_stop(void); /* releases the lock while it waits for the threads *
 
 /* --- operations (engine.c) --- */
 
-enum fake_kind { FAKE_COPY, FAKE_SET, FAKE_HOST, FAKE_KERNEL };
+enum fake_kind { FAKE_COPY, FAKE_SET, FAKE_HOST, FAKE_MEMOPS, FAKE_KERNEL };
 
 /* What an operation does: shared by the operations of all launches of a graph. */
 struct fake_work {
@@ -56,8 +57,9 @@ struct fake_work {
 	CUhostFn call;
 	void *data;
 	const struct hkd_host_kernel *kernel;
-	unsigned nblocks, nthreads, dynamic_shared;
-	_Alignas(16) unsigned char param[]; /* of the kernel */
+	unsigned nblocks, nthreads,
+		dynamic_shared;		    /* of a kernel; nblocks: memory operations too */
+	_Alignas(16) unsigned char param[]; /* of the kernel; the memory operations */
 };
 
 struct fake_op {
@@ -65,6 +67,7 @@ struct fake_op {
 	unsigned refs;
 	CUcontext ctx;
 	struct fake_work *work; /* NULL: a mark */
+	CUstream stream;	/* only to be compared: it may be gone */
 	bool blocking;		/* the legacy stream waits for it */
 	bool done;
 	uint64_t seq, when; /* place in the queue of its context; time of its end, ns */
@@ -109,8 +112,8 @@ struct fake_driver {
 	unsigned waiters;
 	pid_t pid; /* that called cuInit; another one is its child and has no driver */
 	bool ready, over;
-	int ndevices, nsms, nthreads, host;
-	bool no_ipc, no_peers;
+	int ndevices, nsms, nthreads, host, queue;
+	bool no_ipc, no_peers, no_vmm, alloc_waits;
 	struct fake_capture *captures;
 	struct CUctx_st ctx[FAKE_DEVICES];
 };
@@ -141,18 +144,25 @@ struct fake_range {
 	struct fake_range *next;
 	uintptr_t at;
 	size_t bytes;
-	enum { RANGE_DEVICE, RANGE_IPC, RANGE_HOST, RANGE_REGISTERED } kind;
-	CUcontext ctx;
-	int device; /* where the memory is */
+	enum { RANGE_DEVICE, RANGE_IPC, RANGE_MAPPED, RANGE_HOST, RANGE_REGISTERED } kind;
+	bool pooled;   /* by the stream-ordered allocator: nobody else can open it */
+	CUcontext ctx; /* NULL: of none (RANGE_MAPPED) */
+	int device;    /* where the memory is */
 	uint64_t id;
 	int sync_memops;
-	void *map; /* with its guard pages */
+	bool hidden; /* its pages fault */
+	void *map;   /* with its guard pages */
 	size_t map_bytes;
 	/* what another process opens, or this one has opened */
 	int fd;
 	size_t file_bytes, offset;
 	uint64_t secret;
+	uintptr_t from; /* its address in its owner, process */
+	pid_t owner;
 	unsigned opened;
+	/* what cuMemMap mapped: the devices with access, a bit for each */
+	struct fake_physical *physical;
+	uint64_t readers, writers;
 };
 
 /* A memory of file_bytes between two pages that fault; the range's map and map_bytes are set. */
@@ -161,17 +171,46 @@ void fake_unmap(struct fake_range *r);
 /* Under the lock. */
 struct fake_range *fake_range_find(uintptr_t at);
 struct fake_range *fake_range_opened(uint64_t secret);
+/* Whether memory is open that its owner has, or had, at these addresses. */
+bool fake_range_overlaid(pid_t owner, uintptr_t at, size_t bytes);
+struct fake_range *fake_range_next(const struct fake_range *r); /* NULL: the first */
 void fake_range_add(struct fake_range *r);
 void fake_range_remove(struct fake_range *r);
-/* Where bytes are, 0, or an error where they are in a known range and leave it. */
-CUresult fake_memory_place(uintptr_t at, size_t bytes, enum fake_place *place);
+/* Where bytes are, 0, or an error where they are in a known range and leave it, or where the
+ * context has no access to them. */
+CUresult fake_memory_place(CUcontext ctx, uintptr_t at, size_t bytes, bool write,
+			   enum fake_place *place);
+bool fake_memory_hide(void);	      /* whole pages of pinned memory; whether there is any */
 void fake_memory_drop(CUcontext ctx); /* all device memory of a context; NULL: everything */
+
+/* --- virtual memory management (vmm.c, vmm_map.c); all but enter under the lock --- */
+
+struct fake_physical {
+	struct fake_physical *next;
+	CUmemGenericAllocationHandle handle;
+	unsigned handles, mappings;
+	int fd;
+	size_t bytes;
+	bool own; /* counts as used memory of its device: not imported */
+	CUmemAllocationProp prop;
+};
+
+CUresult fake_vmm_enter(const char *function, unsigned needs);
+struct fake_physical *fake_physical_find(CUmemGenericAllocationHandle handle);
+void fake_physical_settle(struct fake_physical *p);
+void fake_physicals_drop(void);
+/* Whether an address is in a reservation, whose place the outputs are then, if asked for. */
+bool fake_reserved(uintptr_t at, uintptr_t *start, size_t *bytes);
+bool fake_mappings_allow(int device, uintptr_t at, size_t bytes, bool write);
+void fake_mapping_release(struct fake_range *r);
+void fake_reservations_drop(void);
 
 /* --- streams, events (stream.c, event.c) --- */
 
 struct CUstream_st {
 	struct CUstream_st *next;
 	CUcontext ctx;
+	uint64_t id;
 	bool blocking, legacy;
 	struct fake_op *tail;	      /* queued last */
 	struct fake_capture *capture; /* in which it takes part */
@@ -239,6 +278,10 @@ CUresult fake_capture_wait(CUstream stream, CUevent event);
 void fake_capture_drop(struct fake_capture *capture);
 void fake_event_forget(CUevent event);
 void fake_stream_forget(CUstream stream);
+
+/* --- memory operations (memop.c), without the lock --- */
+
+void fake_memops_run(const struct fake_work *work);
 
 /* --- kernels (launch.c), under the lock --- */
 

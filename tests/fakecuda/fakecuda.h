@@ -9,6 +9,9 @@
 
 #include "host_kernels.h"
 
+/* For the file that lists a driver's kernels; NULL: there is none of this name. */
+const struct hkd_host_kernel *fakecuda_kernel(const char *name);
+
 /*
  * The nth next call (1: the next) of a function returns that CUresult and does nothing. The name is
  * with or without its version ("cuMemAlloc"). One failure at a time for each of 16 functions; nth

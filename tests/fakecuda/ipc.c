@@ -2,7 +2,8 @@
 /*
  * Device memory of another process on this machine. A handle names the memfd by process and number,
  * and the one that opens it maps it from /proc. The owner may free it meanwhile: the memory stays
- * as long as it is mapped anywhere, but it can no longer be opened.
+ * as long as it is mapped anywhere, but it can no longer be opened. While it is open here, nothing
+ * that the owner has at the same address now can be opened: that is so with a real driver, too.
  */
 #include "fake.h"
 
@@ -13,7 +14,7 @@
 #include <unistd.h>
 
 struct handle {
-	uint64_t secret, bytes, file_bytes, offset;
+	uint64_t secret, bytes, file_bytes, offset, at;
 	int32_t pid, fd, device;
 };
 
@@ -31,11 +32,11 @@ CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr)
 		return err;
 	pthread_mutex_lock(&fake.lock);
 	r = fake_range_find((uintptr_t)dptr);
-	if (!r || r->kind != RANGE_DEVICE) {
+	if (!r || r->kind != RANGE_DEVICE || r->pooled) {
 		err = CUDA_ERROR_INVALID_VALUE;
 	} else {
 		h = (struct handle){r->secret, r->bytes, r->file_bytes, r->offset,
-				    getpid(),  r->fd,	 r->device};
+				    r->at,     getpid(), r->fd,		r->device};
 		memset(pHandle, 0, sizeof *pHandle);
 		memcpy(pHandle, &h, sizeof h);
 	}
@@ -64,6 +65,8 @@ static CUresult open_range(const struct handle *h, CUcontext ctx, struct fake_ra
 	struct fake_range *r = fake_range_opened(h->secret);
 	int fd;
 
+	if (!r && fake_range_overlaid(h->pid, h->at, h->bytes))
+		return CUDA_ERROR_ALREADY_MAPPED;
 	if (!r) {
 		fd = open_file(h);
 		if (fd < 0)
@@ -81,6 +84,8 @@ static CUresult open_range(const struct handle *h, CUcontext ctx, struct fake_ra
 		r->ctx = ctx;
 		r->device = h->device;
 		r->secret = h->secret;
+		r->owner = h->pid;
+		r->from = h->at;
 		fake_range_add(r);
 	}
 	r->opened++;

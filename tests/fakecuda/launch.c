@@ -233,7 +233,7 @@ CUresult cuModuleGetFunction(CUfunction *hfunc, CUmodule hmod, const char *name)
 		return err;
 	if (!hmod || !name)
 		return CUDA_ERROR_INVALID_VALUE;
-	kernel = hkd_host_find(name);
+	kernel = fakecuda_kernel(name);
 	if (!kernel)
 		return CUDA_ERROR_NOT_FOUND;
 	f = fake_alloc(sizeof *f);

@@ -50,12 +50,26 @@ struct fake_range *fake_range_find(uintptr_t at)
 	return NULL;
 }
 
+struct fake_range *fake_range_next(const struct fake_range *r)
+{
+	return r ? r->next : ranges;
+}
+
 struct fake_range *fake_range_opened(uint64_t secret)
 {
 	for (struct fake_range *r = ranges; r; r = r->next)
 		if (r->kind == RANGE_IPC && r->secret == secret)
 			return r;
 	return NULL;
+}
+
+bool fake_range_overlaid(pid_t owner, uintptr_t at, size_t bytes)
+{
+	for (struct fake_range *r = ranges; r; r = r->next)
+		if (r->kind == RANGE_IPC && r->owner == owner && r->from < at + bytes &&
+		    at < r->from + r->bytes)
+			return true;
+	return false;
 }
 
 void fake_range_add(struct fake_range *r)
@@ -76,6 +90,23 @@ void fake_range_remove(struct fake_range *r)
 	*at = r->next;
 }
 
+/* The address sanitizer sees for itself who uses what is freed, and reads all pages for leaks. */
+extern int __asan_address_is_poisoned(void const volatile *at) __attribute__((weak));
+
+bool fake_memory_hide(void)
+{
+	bool some = false;
+
+	for (struct fake_range *r = ranges; r; r = r->next) {
+		if (r->kind != RANGE_HOST || r->bytes < PAGE)
+			continue;
+		some = true;
+		r->hidden = !__asan_address_is_poisoned &&
+			    !mprotect((void *)r->at, r->bytes / PAGE * PAGE, PROT_NONE);
+	}
+	return some;
+}
+
 /* What is no longer in the table. */
 static void release(struct fake_range *r)
 {
@@ -83,8 +114,10 @@ static void release(struct fake_range *r)
 		r->ctx->used -= r->bytes;
 		close(r->fd);
 	}
-	if (r->kind == RANGE_HOST)
+	if (r->kind == RANGE_HOST && !r->hidden)
 		free((void *)r->at);
+	if (r->kind == RANGE_MAPPED)
+		fake_mapping_release(r);
 	fake_unmap(r);
 	free(r);
 }
@@ -102,11 +135,18 @@ void fake_memory_drop(CUcontext ctx)
 	}
 }
 
-CUresult fake_memory_place(uintptr_t at, size_t bytes, enum fake_place *place)
+CUresult fake_memory_place(CUcontext ctx, uintptr_t at, size_t bytes, bool write,
+			   enum fake_place *place)
 {
 	struct fake_range *r = fake_range_find(at);
 
 	*place = !r ? FAKE_PAGEABLE : r->kind >= RANGE_HOST ? FAKE_PINNED : FAKE_DEVICE;
+	if (!r && fake_reserved(at, NULL, NULL))
+		return CUDA_ERROR_INVALID_VALUE;
+	if (r && r->kind == RANGE_MAPPED)
+		return fake_mappings_allow(ctx->device, at, bytes, write)
+			       ? CUDA_SUCCESS
+			       : CUDA_ERROR_INVALID_VALUE;
 	return r && bytes > r->bytes - (at - r->at) ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
@@ -133,17 +173,23 @@ static CUresult make_device_memory(struct fake_range *r)
 	return CUDA_SUCCESS;
 }
 
-CUresult cuMemAlloc(CUdeviceptr *dptr, size_t bytesize)
+/* By its documentation the driver may let kernels end first. */
+static void may_wait(CUcontext ctx)
 {
-	struct fake_range *r;
-	CUcontext ctx;
-	CUresult err = fake_enter(__func__, FAKE_CONTEXT | FAKE_UNSAFE, &ctx);
+	if (fake.alloc_waits)
+		fake_ctx_wait(ctx);
+}
 
-	if (err)
-		return err;
+static CUresult allocate(CUcontext ctx, bool pooled, CUdeviceptr *dptr, size_t bytesize)
+{
+	CUresult err = CUDA_SUCCESS;
+	struct fake_range *r;
+
 	if (!bytesize)
 		return CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_lock(&fake.lock);
+	if (!pooled)
+		may_wait(ctx);
 	if (bytesize > fake_total_memory || ctx->used > fake_total_memory - bytesize)
 		err = CUDA_ERROR_OUT_OF_MEMORY;
 	else
@@ -153,6 +199,7 @@ CUresult cuMemAlloc(CUdeviceptr *dptr, size_t bytesize)
 		return err;
 	r = fake_alloc(sizeof *r);
 	r->kind = RANGE_DEVICE;
+	r->pooled = pooled;
 	r->bytes = bytesize;
 	r->ctx = ctx;
 	r->device = ctx->device;
@@ -167,6 +214,68 @@ CUresult cuMemAlloc(CUdeviceptr *dptr, size_t bytesize)
 	}
 	pthread_mutex_unlock(&fake.lock);
 	return err;
+}
+
+CUresult cuMemAlloc(CUdeviceptr *dptr, size_t bytesize)
+{
+	CUcontext ctx;
+	CUresult err = fake_enter(__func__, FAKE_CONTEXT | FAKE_UNSAFE, &ctx);
+
+	return err ? err : allocate(ctx, false, dptr, bytesize);
+}
+
+/* A pool has nothing of its own; what came from it outlives it, as with a real driver. */
+struct CUmemPoolHandle_st {
+	int device;
+};
+
+CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *props)
+{
+	CUresult err = fake_enter(__func__, 0, NULL);
+	int devices = 0;
+
+	if (!err)
+		err = cuDeviceGetCount(&devices);
+	if (err)
+		return err;
+	if (!pool || !props || props->allocType != CU_MEM_ALLOCATION_TYPE_PINNED ||
+	    props->location.type != CU_MEM_LOCATION_TYPE_DEVICE || props->location.id < 0 ||
+	    props->location.id >= devices)
+		return CUDA_ERROR_INVALID_VALUE;
+	*pool = fake_alloc(sizeof **pool);
+	(*pool)->device = props->location.id;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuMemPoolDestroy(CUmemoryPool pool)
+{
+	CUresult err = fake_enter(__func__, 0, NULL);
+
+	if (err)
+		return err;
+	if (!pool)
+		return CUDA_ERROR_INVALID_VALUE;
+	free(pool);
+	return CUDA_SUCCESS;
+}
+
+/* At once, instead of in the stream's order; a stream that is captured can't have it here. */
+CUresult cuMemAllocFromPoolAsync(CUdeviceptr *dptr, size_t bytesize, CUmemoryPool pool,
+				 CUstream hStream)
+{
+	CUcontext ctx;
+	CUresult err = fake_enter(__func__, FAKE_CONTEXT, &ctx);
+	CUstream stream;
+
+	if (err)
+		return err;
+	if (!pool || pool->device != ctx->device)
+		return CUDA_ERROR_INVALID_VALUE;
+	pthread_mutex_lock(&fake.lock);
+	stream = fake_stream_of(hStream, ctx);
+	err = stream ? fake_capture_stream(stream) : CUDA_ERROR_INVALID_HANDLE;
+	pthread_mutex_unlock(&fake.lock);
+	return err ? err : allocate(ctx, true, dptr, bytesize);
 }
 
 /*
@@ -211,6 +320,9 @@ CUresult cuMemHostAlloc(void **pp, size_t bytesize, unsigned Flags)
 		return err;
 	if (!bytesize || Flags & ~7U)
 		return CUDA_ERROR_INVALID_VALUE;
+	pthread_mutex_lock(&fake.lock);
+	may_wait(ctx);
+	pthread_mutex_unlock(&fake.lock);
 	/* The allocator of the process, so that a sanitizer sees accesses beyond its end. */
 	if (posix_memalign(&p, PAGE, bytesize))
 		return CUDA_ERROR_OUT_OF_MEMORY;

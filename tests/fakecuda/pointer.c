@@ -5,7 +5,10 @@
  */
 #include "fake.h"
 
+#include <fcntl.h>
 #include <string.h>
+
+enum { PAGE = 4096 };
 
 static size_t width(CUpointer_attribute attribute)
 {
@@ -34,9 +37,17 @@ static size_t width(CUpointer_attribute attribute)
 	}
 }
 
+static bool rdma_capable(const struct fake_range *r)
+{
+	return r->kind == RANGE_DEVICE ||
+	       (r->kind == RANGE_MAPPED && r->physical->prop.allocFlags.gpuDirectRDMACapable);
+}
+
 static uint64_t value(const struct fake_range *r, CUpointer_attribute attribute, uintptr_t at)
 {
 	bool host = r->kind >= RANGE_HOST;
+	uintptr_t start = r->at;
+	size_t bytes = r->bytes;
 
 	switch (attribute) {
 	case CU_POINTER_ATTRIBUTE_CONTEXT:
@@ -56,11 +67,18 @@ static uint64_t value(const struct fake_range *r, CUpointer_attribute attribute,
 	case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
 		return r->kind == RANGE_DEVICE;
 	case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-		return r->at;
+		/* Of what was reserved; cuMemGetAddressRange has what was mapped there. */
+		fake_reserved(at, &start, NULL);
+		return start;
 	case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-		return r->bytes;
+		fake_reserved(at, NULL, &bytes);
+		return bytes;
 	case CU_POINTER_ATTRIBUTE_MAPPED:
-		return 1;
+		return r->kind != RANGE_MAPPED || r->readers;
+	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+		return r->kind == RANGE_MAPPED ? r->physical->prop.requestedHandleTypes : 0;
+	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+		return rdma_capable(r);
 	default:
 		return 0;
 	}
@@ -119,7 +137,7 @@ CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute,
 		return err;
 	pthread_mutex_lock(&fake.lock);
 	r = fake_range_find((uintptr_t)ptr);
-	if (!r || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS || r->kind >= RANGE_HOST)
+	if (!r || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS || r->kind > RANGE_IPC)
 		err = CUDA_ERROR_INVALID_VALUE;
 	else
 		r->sync_memops = *(const int *)value;
@@ -146,11 +164,38 @@ CUresult cuMemGetAddressRange(CUdeviceptr *pbase, size_t *psize, CUdeviceptr dpt
 	return err;
 }
 
-/* There is no dma-buf of this memory; the attributes of the device say so too. */
+/*
+ * The memfd takes the place of a dma-buf: of a whole allocation from its first page on, since there
+ * is no memfd of a part of one. Memory of cuMemCreate must have been made for it.
+ */
 CUresult cuMemGetHandleForAddressRange(void *handle, CUdeviceptr dptr, size_t size,
 				       CUmemRangeHandleType handleType, unsigned long long flags)
 {
 	CUresult err = fake_enter(__func__, FAKE_CONTEXT, NULL);
+	uintptr_t at = (uintptr_t)dptr;
+	struct fake_range *r;
+	int fd = -1;
 
-	return err ? err : CUDA_ERROR_NOT_SUPPORTED;
+	if (err)
+		return err;
+	if (flags || handleType != CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD || at % PAGE || !size ||
+	    size % PAGE)
+		return CUDA_ERROR_INVALID_VALUE;
+	pthread_mutex_lock(&fake.lock);
+	/* The allocation may begin and end within the page. */
+	for (r = fake_range_next(NULL); r; r = fake_range_next(r))
+		if (r->at < at + PAGE && at < r->at + r->bytes)
+			break;
+	if (!r || !rdma_capable(r))
+		err = CUDA_ERROR_INVALID_VALUE;
+	else if (at != r->at / PAGE * PAGE || size > r->file_bytes)
+		err = CUDA_ERROR_NOT_SUPPORTED;
+	else
+		fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_unlock(&fake.lock);
+	if (!err && fd < 0)
+		err = CUDA_ERROR_OPERATING_SYSTEM;
+	if (!err)
+		memcpy(handle, &fd, sizeof fd);
+	return err;
 }

@@ -19,6 +19,7 @@ struct fake_op *fake_stream_op(CUstream stream, struct fake_work *work)
 	CUcontext ctx = stream->ctx;
 	struct fake_op *op = fake_op_new(ctx, work, stream->blocking);
 
+	op->stream = stream;
 	fake_op_after(op, stream->tail);
 	if (stream->legacy) {
 		for (struct fake_op *other = ctx->first; other; other = other->next)
@@ -37,6 +38,23 @@ void fake_stream_queue(CUstream stream, struct fake_op *op)
 	fake_op_queue(op);
 }
 
+/* A queue is bounded, marks aside: whoever gives it more waits until some of it is over. */
+static void wait_for_room(CUstream stream)
+{
+	int queued;
+
+	fake.waiters++;
+	for (;;) {
+		queued = 0;
+		for (struct fake_op *op = stream->ctx->first; op; op = op->next)
+			queued += op->stream == stream && op->work;
+		if (queued < fake.queue)
+			break;
+		pthread_cond_wait(&fake.done, &fake.lock);
+	}
+	fake.waiters--;
+}
+
 CUresult fake_stream_add(CUstream stream, struct fake_work *work, struct fake_op **op)
 {
 	CUresult err = CUDA_SUCCESS;
@@ -48,8 +66,10 @@ CUresult fake_stream_add(CUstream stream, struct fake_work *work, struct fake_op
 	if (!err && stream->capture) {
 		err = fake_capture_add(stream, work);
 	} else if (!err) {
-		struct fake_op *new = fake_stream_op(stream, work);
+		struct fake_op *new;
 
+		wait_for_room(stream);
+		new = fake_stream_op(stream, work);
 		if (op)
 			*op = fake_op_hold(new);
 		fake_stream_queue(stream, new);
@@ -59,7 +79,54 @@ CUresult fake_stream_add(CUstream stream, struct fake_work *work, struct fake_op
 	return err;
 }
 
+static CUresult make_stream(const char *function, CUstream *out, unsigned flags)
+{
+	static uint64_t ids;
+	CUcontext ctx;
+	CUresult err = fake_enter(function, FAKE_CONTEXT, &ctx);
+	CUstream stream;
+
+	if (err)
+		return err;
+	if (flags & ~(unsigned)CU_STREAM_NON_BLOCKING)
+		return CUDA_ERROR_INVALID_VALUE;
+	stream = fake_alloc(sizeof *stream);
+	stream->ctx = ctx;
+	stream->blocking = !(flags & CU_STREAM_NON_BLOCKING);
+	pthread_mutex_lock(&fake.lock);
+	stream->id = ++ids + 16; /* smaller ones are those of the streams that are always there */
+	stream->next = ctx->streams;
+	ctx->streams = stream;
+	pthread_mutex_unlock(&fake.lock);
+	*out = stream;
+	return CUDA_SUCCESS;
+}
+
 CUresult cuStreamCreate(CUstream *phStream, unsigned Flags)
+{
+	return make_stream(__func__, phStream, Flags);
+}
+
+/* All work may run at the same time here, so priorities mean nothing. */
+CUresult cuStreamCreateWithPriority(CUstream *phStream, unsigned flags, int priority)
+{
+	return make_stream(__func__, phStream, flags);
+}
+
+CUresult cuCtxGetStreamPriorityRange(int *leastPriority, int *greatestPriority)
+{
+	CUresult err = fake_enter(__func__, FAKE_CONTEXT, NULL);
+
+	if (err)
+		return err;
+	if (leastPriority)
+		*leastPriority = 0;
+	if (greatestPriority)
+		*greatestPriority = -5;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuStreamGetId(CUstream hStream, unsigned long long *streamId)
 {
 	CUcontext ctx;
 	CUresult err = fake_enter(__func__, FAKE_CONTEXT, &ctx);
@@ -67,17 +134,14 @@ CUresult cuStreamCreate(CUstream *phStream, unsigned Flags)
 
 	if (err)
 		return err;
-	if (Flags & ~(unsigned)CU_STREAM_NON_BLOCKING)
-		return CUDA_ERROR_INVALID_VALUE;
-	stream = fake_alloc(sizeof *stream);
-	stream->ctx = ctx;
-	stream->blocking = !(Flags & CU_STREAM_NON_BLOCKING);
 	pthread_mutex_lock(&fake.lock);
-	stream->next = ctx->streams;
-	ctx->streams = stream;
+	stream = fake_stream_of(hStream, ctx);
+	if (stream && streamId)
+		*streamId = stream->legacy ? (unsigned long long)ctx->device + 1 : stream->id;
+	else
+		err = CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_unlock(&fake.lock);
-	*phStream = stream;
-	return CUDA_SUCCESS;
+	return err;
 }
 
 static void destroy(CUstream stream)

@@ -2,7 +2,7 @@
 /*
  * The stand-in for the CUDA driver: memory, streams, events, kernels, memory of other processes,
  * failures on demand. Its argument is the library as others load it, whose names are looked up.
- * With the word `peer` before it, it is the process that opens a handle from standard input.
+ * With the word `peer` it is the process that opens what is on standard input.
  */
 #include "test_fakecuda.h"
 
@@ -81,84 +81,104 @@ static void set_word(void *word)
 	let_go(word);
 }
 
+/* Of the driver, with the versions that callers look up. */
+static const char names[][48] = {"cuInit",
+				 "cuDriverGetVersion",
+				 "cuDeviceGetCount",
+				 "cuDeviceGet",
+				 "cuDeviceGetName",
+				 "cuDeviceGetUuid",
+				 "cuDeviceGetUuid_v2",
+				 "cuDeviceGetAttribute",
+				 "cuDeviceGetPCIBusId",
+				 "cuDeviceTotalMem_v2",
+				 "cuDevicePrimaryCtxRetain",
+				 "cuDevicePrimaryCtxRelease_v2",
+				 "cuCtxGetCurrent",
+				 "cuCtxSetCurrent",
+				 "cuCtxPushCurrent_v2",
+				 "cuCtxPopCurrent_v2",
+				 "cuCtxGetDevice",
+				 "cuCtxSynchronize",
+				 "cuDeviceCanAccessPeer",
+				 "cuCtxEnablePeerAccess",
+				 "cuMemAlloc_v2",
+				 "cuMemFree_v2",
+				 "cuMemHostAlloc",
+				 "cuMemFreeHost",
+				 "cuMemHostRegister_v2",
+				 "cuMemHostUnregister",
+				 "cuMemHostGetDevicePointer_v2",
+				 "cuMemcpyAsync",
+				 "cuMemcpy",
+				 "cuMemcpyDtoHAsync_v2",
+				 "cuMemcpyHtoDAsync_v2",
+				 "cuMemcpyDtoDAsync_v2",
+				 "cuMemsetD8Async",
+				 "cuMemsetD8_v2",
+				 "cuPointerGetAttribute",
+				 "cuPointerGetAttributes",
+				 "cuPointerSetAttribute",
+				 "cuMemGetAddressRange_v2",
+				 "cuMemGetHandleForAddressRange",
+				 "cuMemGetAllocationGranularity",
+				 "cuMemCreate",
+				 "cuMemRelease",
+				 "cuMemAddressReserve",
+				 "cuMemAddressFree",
+				 "cuMemMap",
+				 "cuMemUnmap",
+				 "cuMemSetAccess",
+				 "cuMemGetAccess",
+				 "cuMemRetainAllocationHandle",
+				 "cuMemExportToShareableHandle",
+				 "cuMemImportFromShareableHandle",
+				 "cuMemGetAllocationPropertiesFromHandle",
+				 "cuStreamWriteValue32_v2",
+				 "cuStreamWriteValue64_v2",
+				 "cuStreamWaitValue32_v2",
+				 "cuStreamWaitValue64_v2",
+				 "cuStreamBatchMemOp_v2",
+				 "cuIpcGetMemHandle",
+				 "cuIpcOpenMemHandle_v2",
+				 "cuIpcCloseMemHandle",
+				 "cuStreamCreate",
+				 "cuStreamDestroy_v2",
+				 "cuStreamSynchronize",
+				 "cuStreamQuery",
+				 "cuStreamWaitEvent",
+				 "cuStreamIsCapturing",
+				 "cuStreamGetCaptureInfo_v2",
+				 "cuStreamGetCaptureInfo_v3",
+				 "cuStreamBeginCapture_v2",
+				 "cuStreamEndCapture",
+				 "cuGraphInstantiateWithFlags",
+				 "cuGraphLaunch",
+				 "cuGraphExecDestroy",
+				 "cuGraphDestroy",
+				 "cuThreadExchangeStreamCaptureMode",
+				 "cuEventCreate",
+				 "cuEventDestroy_v2",
+				 "cuEventRecord",
+				 "cuEventSynchronize",
+				 "cuEventQuery",
+				 "cuEventElapsedTime",
+				 "cuEventElapsedTime_v2",
+				 "cuLaunchKernel",
+				 "cuLaunchHostFunc",
+				 "cuModuleLoadData",
+				 "cuModuleUnload",
+				 "cuModuleGetFunction",
+				 "cuFuncGetAttribute",
+				 "cuFuncSetAttribute",
+				 "cuOccupancyMaxActiveBlocksPerMultiprocessor",
+				 "cuGetErrorName",
+				 "cuGetErrorString",
+				 "fakecuda_fail",
+				 "fakecuda_calls"};
+
 static void test_names(void **state)
 {
-	static const char names[][48] = {"cuInit",
-					 "cuDriverGetVersion",
-					 "cuDeviceGetCount",
-					 "cuDeviceGet",
-					 "cuDeviceGetName",
-					 "cuDeviceGetUuid",
-					 "cuDeviceGetUuid_v2",
-					 "cuDeviceGetAttribute",
-					 "cuDeviceGetPCIBusId",
-					 "cuDeviceTotalMem_v2",
-					 "cuDevicePrimaryCtxRetain",
-					 "cuDevicePrimaryCtxRelease_v2",
-					 "cuCtxGetCurrent",
-					 "cuCtxSetCurrent",
-					 "cuCtxPushCurrent_v2",
-					 "cuCtxPopCurrent_v2",
-					 "cuCtxGetDevice",
-					 "cuCtxSynchronize",
-					 "cuDeviceCanAccessPeer",
-					 "cuCtxEnablePeerAccess",
-					 "cuMemAlloc_v2",
-					 "cuMemFree_v2",
-					 "cuMemHostAlloc",
-					 "cuMemFreeHost",
-					 "cuMemHostRegister_v2",
-					 "cuMemHostUnregister",
-					 "cuMemHostGetDevicePointer_v2",
-					 "cuMemcpyAsync",
-					 "cuMemcpy",
-					 "cuMemcpyDtoHAsync_v2",
-					 "cuMemcpyHtoDAsync_v2",
-					 "cuMemcpyDtoDAsync_v2",
-					 "cuMemsetD8Async",
-					 "cuMemsetD8_v2",
-					 "cuPointerGetAttribute",
-					 "cuPointerGetAttributes",
-					 "cuPointerSetAttribute",
-					 "cuMemGetAddressRange_v2",
-					 "cuMemGetHandleForAddressRange",
-					 "cuIpcGetMemHandle",
-					 "cuIpcOpenMemHandle_v2",
-					 "cuIpcCloseMemHandle",
-					 "cuStreamCreate",
-					 "cuStreamDestroy_v2",
-					 "cuStreamSynchronize",
-					 "cuStreamQuery",
-					 "cuStreamWaitEvent",
-					 "cuStreamIsCapturing",
-					 "cuStreamGetCaptureInfo_v2",
-					 "cuStreamGetCaptureInfo_v3",
-					 "cuStreamBeginCapture_v2",
-					 "cuStreamEndCapture",
-					 "cuGraphInstantiateWithFlags",
-					 "cuGraphLaunch",
-					 "cuGraphExecDestroy",
-					 "cuGraphDestroy",
-					 "cuThreadExchangeStreamCaptureMode",
-					 "cuEventCreate",
-					 "cuEventDestroy_v2",
-					 "cuEventRecord",
-					 "cuEventSynchronize",
-					 "cuEventQuery",
-					 "cuEventElapsedTime",
-					 "cuEventElapsedTime_v2",
-					 "cuLaunchKernel",
-					 "cuLaunchHostFunc",
-					 "cuModuleLoadData",
-					 "cuModuleUnload",
-					 "cuModuleGetFunction",
-					 "cuFuncGetAttribute",
-					 "cuFuncSetAttribute",
-					 "cuOccupancyMaxActiveBlocksPerMultiprocessor",
-					 "cuGetErrorName",
-					 "cuGetErrorString",
-					 "fakecuda_fail",
-					 "fakecuda_calls"};
 	void *lib = dlopen(library, RTLD_NOW | RTLD_LOCAL);
 
 	assert_non_null(lib);
@@ -283,6 +303,50 @@ static void test_order(void **state)
 	ok(cuEventDestroy(later));
 	ok(cuStreamDestroy(stream));
 	free_memory(a);
+}
+
+struct giver {
+	CUstream stream;
+	unsigned given;
+};
+
+/* As much as a queue takes, and more. */
+static void *give(void *arg)
+{
+	struct giver *g = arg;
+	unsigned word;
+
+	ok(cuCtxSetCurrent(contexts[0]));
+	for (unsigned i = 0; i < 1030; i++) {
+		ok(cuLaunchHostFunc(g->stream, set_word, &word));
+		__atomic_store_n(&g->given, i + 1, __ATOMIC_RELEASE);
+	}
+	ok(cuStreamSynchronize(g->stream));
+	return NULL;
+}
+
+static void test_queue(void **state)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	struct giver full = {.stream = make_stream(CU_STREAM_NON_BLOCKING)};
+	CUstream other = make_stream(CU_STREAM_NON_BLOCKING);
+	unsigned go = 0, word = 0;
+	pthread_t thread;
+
+	ok(cuLaunchHostFunc(full.stream, wait_for_word, &go));
+	assert_int_equal(pthread_create(&thread, NULL, give, &full), 0);
+	while (__atomic_load_n(&full.given, __ATOMIC_ACQUIRE) < 1023)
+		nanosleep(&pause, NULL);
+	stays_busy(full.stream);
+	assert_int_equal(__atomic_load_n(&full.given, __ATOMIC_ACQUIRE), 1023);
+	ok(cuLaunchHostFunc(other, set_word, &word)); /* each stream has its own */
+	ok(cuStreamSynchronize(other));
+	assert_int_equal(word, 1);
+	let_go(&go);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(full.given, 1030);
+	ok(cuStreamDestroy(full.stream));
+	ok(cuStreamDestroy(other));
 }
 
 static void test_events(void **state)
@@ -439,7 +503,7 @@ static void test_refusals(void **state)
 }
 
 /* Opens the handle on standard input twice, checks and changes the memory. */
-static int peer(void)
+static int peer_ipc(void)
 {
 	CUdeviceptr p, again;
 	CUipcMemHandle handle;
@@ -462,26 +526,31 @@ static int peer(void)
 	return cuIpcOpenMemHandle(&p, handle, 1) ? 0 : 6;
 }
 
-static int run_peer(const CUipcMemHandle *handle, const char *no_ipc)
+int run_peer(const char *role, int input, const char *turned_on)
 {
-	int fds[2], status;
-	pid_t child;
+	pid_t child = fork();
+	int status;
 
-	assert_int_equal(pipe(fds), 0);
-	child = fork();
 	if (!child) {
-		dup2(fds[0], 0);
-		close(fds[0]);
-		close(fds[1]);
-		if (no_ipc)
-			setenv("HK_FAKE_NO_IPC", no_ipc, 1);
-		execl("/proc/self/exe", "test_fakecuda", "peer", (char *)NULL);
+		dup2(input, 0);
+		if (turned_on)
+			setenv(turned_on, "1", 1);
+		execl("/proc/self/exe", "test_fakecuda", "peer", role, (char *)NULL);
 		_exit(99);
 	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return status;
+}
+
+static int give_handle(const CUipcMemHandle *handle, const char *turned_on)
+{
+	int fds[2], status;
+
+	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(write(fds[1], handle, sizeof *handle), sizeof *handle);
+	status = run_peer("ipc", fds[0], turned_on);
 	close(fds[0]);
 	close(fds[1]);
-	assert_int_equal(waitpid(child, &status, 0), child);
 	return status;
 }
 
@@ -496,9 +565,9 @@ static void test_processes(void **state)
 	ok(cuIpcGetMemHandle(&handle, (CUdeviceptr)(a + 5))); /* of all of it */
 	fails(cuIpcGetMemHandle(&handle, (CUdeviceptr)&p), CUDA_ERROR_INVALID_VALUE);
 	fails(cuIpcOpenMemHandle(&p, handle, 1), CUDA_ERROR_INVALID_CONTEXT);
-	assert_int_equal(run_peer(&handle, NULL), 0);
+	assert_int_equal(give_handle(&handle, NULL), 0);
 	assert_int_equal(a[1], 13);
-	assert_int_equal(run_peer(&handle, "1"), 0);
+	assert_int_equal(give_handle(&handle, "HK_FAKE_NO_IPC"), 0);
 	free_memory(a);
 }
 
@@ -523,17 +592,39 @@ static int start(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),		cmocka_unit_test(test_devices),
-		cmocka_unit_test(test_memory),		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_events),		cmocka_unit_test(test_legacy),
-		cmocka_unit_test(test_kernels),		cmocka_unit_test(test_free_waits),
-		cmocka_unit_test(test_refusals),	cmocka_unit_test(test_processes),
-		cmocka_unit_test(test_capture_replays), cmocka_unit_test(test_capture_branches),
-		cmocka_unit_test(test_capture_errors),	cmocka_unit_test(test_capture_modes),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_queue),
+		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_legacy),
+		cmocka_unit_test(test_kernels),
+		cmocka_unit_test(test_free_waits),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_processes),
+		cmocka_unit_test(test_capture_replays),
+		cmocka_unit_test(test_capture_branches),
+		cmocka_unit_test(test_capture_errors),
+		cmocka_unit_test(test_capture_modes),
+		cmocka_unit_test(test_vmm_steps),
+		cmocka_unit_test(test_vmm_refusals),
+		cmocka_unit_test(test_vmm_pieces),
+		cmocka_unit_test(test_vmm_devices),
+		cmocka_unit_test(test_vmm_unmap_waits),
+		cmocka_unit_test(test_vmm_processes),
+		cmocka_unit_test(test_dma_buf),
+		cmocka_unit_test(test_memops_order),
+		cmocka_unit_test(test_memops_conditions),
+		cmocka_unit_test(test_memops_errors),
+		cmocka_unit_test(test_memops_replay),
+		cmocka_unit_test(test_memops_at_exit),
 	};
 
-	if (argc > 1 && !strcmp(argv[1], "peer"))
-		return peer();
+	if (argc > 2 && !strcmp(argv[1], "peer"))
+		return !strcmp(argv[2], "vmm")	   ? peer_vmm()
+		       : !strcmp(argv[2], "waits") ? peer_waits()
+						   : peer_ipc();
 	library = argc > 1 ? argv[1] : "libfakecuda.so";
 	return cmocka_run_group_tests(tests, start, NULL);
 }

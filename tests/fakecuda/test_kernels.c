@@ -46,7 +46,7 @@ static const struct hkd_host_kernel kernels[] = {
 	{"toy_meet", sizeof(struct toy_meet), 0, NULL, meet},
 };
 
-const struct hkd_host_kernel *hkd_host_find(const char *name)
+const struct hkd_host_kernel *fakecuda_kernel(const char *name)
 {
 	for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
 		if (!strcmp(kernels[i].name, name))

@@ -126,18 +126,21 @@ void ranks_run(int n, const hocketConfig_t *config, const int *devices,
 
 void rank_put(void *to, enum where where, const void *from, size_t bytes)
 {
-	if (where != DEVICE)
+	if (where != DEVICE) {
 		memcpy(to, from, bytes);
-	else if (bytes)
+	} else if (bytes) {
 		CU(cu.cuMemcpy((uintptr_t)to, (uintptr_t)from, bytes));
+		CU(cu.cuStreamSynchronize(NULL)); /* it may return before */
+	}
 }
 
 void rank_get(void *to, const void *from, enum where where, size_t bytes)
 {
-	if (where != DEVICE)
+	if (where != DEVICE) {
 		memcpy(to, from, bytes);
-	else if (bytes)
+	} else if (bytes) {
 		CU(cu.cuMemcpy((uintptr_t)to, (uintptr_t)from, bytes));
+	}
 }
 
 /* --- collectives --- */

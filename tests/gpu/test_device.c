@@ -299,29 +299,84 @@ static void test_one_thread(void **state)
 	}
 }
 
-/* Two communicators of the same ranks, the other way round, whose calls take turns on one stream:
- * each goes on with what the one before made. */
-static void two_communicators(struct rank *r)
+/* A thread has its ranks' calls in a group, more than its streams' queues take. */
+static void test_long_group(void **state)
+{
+	enum { CALLS = 60, COUNT = 100 }; /* HK_FAKE_QUEUE is less */
+	hocketConfig_t config = ranks_config();
+	struct rank ranks[2];
+	hocketUniqueId id;
+	uint64_t *host;
+
+	config.device = 0;
+	OK(hocketGetUniqueId(&id));
+	OK(hocketGroupStart());
+	for (int i = 0; i < 2; i++) {
+		ranks[i] = (struct rank){.rank = i, .n = 2};
+		rank_open(&ranks[i]);
+		OK(hocketCommInitRankConfig(&ranks[i].comm, 2, id, i, &config));
+	}
+	OK(hocketGroupEnd());
+	for (int i = 0; i < 2; i++) {
+		host = (uint64_t *)(void *)ranks[i].scratch;
+		for (unsigned k = 0; k < COUNT; k++)
+			host[k] = 1;
+		rank_put(ranks[i].in.at[DEVICE], DEVICE, host, COUNT * sizeof(*host));
+	}
+	OK(hocketGroupStart());
+	for (int i = 0; i < 2; i++)
+		for (unsigned k = 0; k < CALLS; k++)
+			OK(hocketAllReduce(ranks[i].in.at[DEVICE], ranks[i].in.at[DEVICE], COUNT,
+					   hocketUint64, hocketSum, ranks[i].comm,
+					   (hocketStream_t)ranks[i].streams[k / 2 % 2]));
+	OK(hocketGroupEnd());
+	for (int i = 0; i < 2; i++) {
+		CU(cu.cuStreamSynchronize(ranks[i].streams[0]));
+		CU(cu.cuStreamSynchronize(ranks[i].streams[1]));
+		host = (uint64_t *)(void *)ranks[i].scratch;
+		rank_get(host, ranks[i].in.at[DEVICE], DEVICE, COUNT * sizeof(*host));
+		for (unsigned k = 0; k < COUNT; k++)
+			CHECK(host[k] == (uint64_t)1 << CALLS);
+	}
+	for (int i = 0; i < 2; i++) {
+		OK(hocketCommDestroy(ranks[i].comm));
+		rank_close(&ranks[i]);
+	}
+}
+
+/* Two communicators of the same ranks, the other way round, whose calls share a stream: each goes
+ * on with what the one before made, in a group, too. */
+static void share_stream(struct rank *r, bool grouped)
 {
 	const size_t n = 2000;
-	hocketComm_t other;
 	uint32_t *host = (uint32_t *)(void *)r->scratch, factor = 1;
 	uint8_t *at[2] = {r->in.at[DEVICE], r->out.at[DEVICE]};
 
-	OK(hocketCommSplit(r->comm, 0, -r->rank, &other, NULL));
 	for (size_t i = 0; i < n; i++)
 		host[i] = (uint32_t)(i * (size_t)(r->rank + 1));
 	rank_put(at[0], DEVICE, host, n * sizeof(*host));
-	for (unsigned turn = 0; turn < 12; turn++)
+	OK(grouped ? hocketGroupStart() : hocketSuccess);
+	for (unsigned turn = 0; turn < 12; turn++) {
+		bool second = grouped ? turn > 4 : turn % 3 > 0;
+
 		OK(hocketAllReduce(at[turn & 1], at[!(turn & 1)], n, hocketUint32, hocketSum,
-				   turn % 3 ? other : r->comm, (hocketStream_t)r->streams[0]));
+				   second ? r->second : r->comm, (hocketStream_t)r->streams[0]));
+	}
+	OK(grouped ? hocketGroupEnd() : hocketSuccess);
 	CU(cu.cuStreamSynchronize(r->streams[0]));
 	rank_get(host, at[0], DEVICE, n * sizeof(*host));
 	for (unsigned turn = 1; turn < 12; turn++)
 		factor *= (uint32_t)r->n;
 	for (size_t i = 0; i < n; i++)
 		CHECK(host[i] == (uint32_t)(i * (size_t)(r->n * (r->n + 1) / 2)) * factor);
-	r->second = other; /* destroyed when no kernel waits for this thread any more */
+}
+
+static void two_communicators(struct rank *r)
+{
+	/* Destroyed when no kernel waits for this thread any more. */
+	OK(hocketCommSplit(r->comm, 0, -r->rank, &r->second, NULL));
+	share_stream(r, false);
+	share_stream(r, true);
 }
 
 static void test_two_communicators(void **state)
@@ -376,6 +431,7 @@ static void streams_of_group(struct rank *r)
 	const size_t n = 200000;
 	uint8_t *in = r->in.at[DEVICE], *out = r->out.at[DEVICE], *host = r->scratch;
 	int next = (r->rank + 1) % r->n, last = (r->rank + r->n - 1) % r->n;
+	unsigned long events = cu.calls ? cu.calls("cuEventCreate") : 0;
 
 	for (unsigned turn = 0; turn < 6; turn++) {
 		unsigned one = turn & 1;
@@ -396,6 +452,7 @@ static void streams_of_group(struct rank *r)
 		for (size_t i = 0; i < 2 * n; i++)
 			CHECK(host[i] == (uint8_t)(turn + 7 * (unsigned)last));
 	}
+	CHECK(!cu.calls || cu.calls("cuEventCreate") == events);
 }
 
 static void test_streams_of_group(void **state)
@@ -415,6 +472,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_scaled),	      cmocka_unit_test(test_averages),
 		cmocka_unit_test(test_one_thread),    cmocka_unit_test(test_two_communicators),
 		cmocka_unit_test(test_mixed_group),   cmocka_unit_test(test_streams_of_group),
+		cmocka_unit_test(test_long_group),
 	};
 
 	gpu_start();

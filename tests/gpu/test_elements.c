@@ -436,23 +436,29 @@ static void test_in_place(void **state)
 		}
 }
 
-/* A line that does not come: the call's end, or its deadline, is the end of the wait. */
+/* A line that does not come: the call's end, or its deadline, is the end of the wait, and nothing
+ * is made of it. */
 static void test_missing_line(void **state)
 {
-	static uint64_t lines[4], target[2];
+	static uint64_t lines[4], target[2] = {3, 5};
 	struct hkd_control page = {.stop = 1};
+	uint32_t broken = 0;
 	struct hkd_piece p = {.lines_in = at_of(lines),
 			      .out1 = at_of(target),
 			      .bytes = 16,
 			      .flag_in = 7,
 			      .type = HK_UINT8,
-			      .control = at_of(&page)};
+			      .control = at_of(&page),
+			      .broken = &broken};
 
 	move(&p, 1); /* hangs if the page is not looked at */
+	assert_int_equal(broken, 1);
 	page.stop = 0;
 	p.timeout_ns = 1000000;
 	move(&p, 1);
 	assert_int_equal(page.stop, 1);
+	assert_int_equal(target[0], 3);
+	assert_int_equal(target[1], 5);
 }
 
 int main(void)

@@ -216,6 +216,7 @@ static void refused(struct rank *r)
 	begin(r, 0);
 	CHECK(queue_collective(r, &collectives[0], &u, r->streams[0]) == hocketInvalidArgument);
 	sentence = hocketGetLastError(r->comm);
+	CHECK(sentence);
 	if (!strstr(sentence, "captured"))
 		fprintf(stderr, "the sentence is: %s\n", sentence);
 	CHECK(strstr(sentence, "captured") && strstr(sentence, "pinned"));

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -176,6 +177,65 @@ static void run_killed(struct rank *r)
 	close_gpu(&g);
 }
 
+/* Rank 0 leaves when its message has been taken. Rank 1 waits for another rank's, and nothing is
+ * wrong. */
+static void run_left(struct rank *r)
+{
+	struct gpu g = open_gpu();
+	hocketConfig_t config = on_gpu(60000);
+	hocketComm_t comm = e2e_init(r, &config);
+
+	if (r->rank == 2)
+		usleep(300000);
+	OK(hocketGroupStart());
+	for (int i = 0; i < r->nranks; i += 2)
+		if (r->rank == 1)
+			OK(hocketRecv((void *)(uintptr_t)g.out, COUNT, hocketInt32, i, comm,
+				      (hocketStream_t)g.stream));
+		else if (r->rank == i)
+			OK(hocketSend((void *)(uintptr_t)g.in, COUNT, hocketInt32, 1, comm,
+				      (hocketStream_t)g.stream));
+	OK(hocketGroupEnd());
+	CU(cu.cuStreamSynchronize(g.stream));
+	OK(hocketCommDestroy(comm));
+	close_gpu(&g);
+}
+
+/* Processes that end without having destroyed their communicators: the kernel of one still waits;
+ * another destroys in a handler that is called after ours. */
+static hocketComm_t left_over;
+static pid_t owner;
+
+static void destroy_late(void)
+{
+	if (getpid() == owner)
+		OK(hocketCommDestroy(left_over));
+}
+
+static void run_exits(struct rank *r)
+{
+	struct gpu g;
+	int status;
+	pid_t child;
+
+	owner = getpid();
+	if (r->rank == 0)
+		CHECK(atexit(destroy_late) == 0);
+	g = open_gpu();
+	left_over = join(r, &g, 60000);
+	/* A child's end is nobody else's. */
+	child = fork();
+	if (!child)
+		exit(0);
+	CHECK(waitpid(child, &status, 0) == child && !status);
+	OK(queue(&g, left_over, COUNT));
+	CU(cu.cuStreamSynchronize(g.stream));
+	if (r->rank == 1)
+		OK(queue(&g, left_over, COUNT));
+	usleep(100000);
+	exit(0);
+}
+
 /* --- the driver refuses --- */
 
 static const struct fault {
@@ -185,10 +245,11 @@ static const struct fault {
 	const char *sentence;
 } faults[] = {
 	{"cuMemAlloc", "cuMemFree", 1, CUDA_ERROR_OUT_OF_MEMORY, "memory left"},
-	{"cuMemAlloc", "cuMemFree", 2, CUDA_ERROR_OUT_OF_MEMORY, "memory left"},
+	{"cuMemAllocFromPoolAsync", "cuMemFree", 1, CUDA_ERROR_OUT_OF_MEMORY, "memory left"},
 	{"cuMemHostAlloc", "cuMemFreeHost", 1, CUDA_ERROR_OUT_OF_MEMORY, "pinned"},
 	{"cuStreamCreate", "cuStreamDestroy", 1, CUDA_ERROR_OUT_OF_MEMORY, "CUDA stream"},
 	{"cuEventCreate", "cuEventDestroy", 1, CUDA_ERROR_OUT_OF_MEMORY, "CUDA event"},
+	{"cuMemPoolCreate", "cuMemPoolDestroy", 1, CUDA_ERROR_OUT_OF_MEMORY, "pool"},
 	{"cuModuleLoadData", "cuModuleUnload", 1, CUDA_ERROR_NO_BINARY_FOR_GPU, "kernels"},
 	{"cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease", 1, CUDA_ERROR_OUT_OF_MEMORY,
 	 "context"},
@@ -196,7 +257,13 @@ static const struct fault {
 
 static long held(const char *take, const char *give)
 {
-	return (long)cu.calls(take) - (long)cu.calls(give);
+	long taken = (long)cu.calls(take);
+
+	if (!strcmp(give, "cuStreamDestroy"))
+		taken += (long)cu.calls("cuStreamCreateWithPriority");
+	if (!strcmp(give, "cuMemFree")) /* it takes back both kinds */
+		taken = (long)cu.calls("cuMemAlloc") + (long)cu.calls("cuMemAllocFromPoolAsync");
+	return taken - (long)cu.calls(give);
 }
 
 /* A communicator of this rank alone can be made, used and destroyed. */
@@ -313,6 +380,50 @@ static void test_killed(void **state)
 	e2e_run("killed", 3, 2);
 }
 
+static struct {
+	FILE *file;
+	int terminal;
+} log_of;
+
+/* What the ranks say goes to a file ... */
+static int begin_log(void **state)
+{
+	log_of.file = tmpfile();
+	log_of.terminal = dup(STDERR_FILENO);
+	return !log_of.file || dup2(fileno(log_of.file), STDERR_FILENO) < 0;
+}
+
+/* ... which is shown then, and has no warnings. */
+static int end_log(void **state)
+{
+	char line[1024];
+	int warnings = 0;
+
+	dup2(log_of.terminal, STDERR_FILENO);
+	close(log_of.terminal);
+	rewind(log_of.file);
+	while (fgets(line, sizeof(line), log_of.file)) {
+		fprintf(stderr, "%s", line);
+		warnings += strstr(line, "warning:") != NULL;
+	}
+	fclose(log_of.file);
+	return warnings;
+}
+
+static void test_left(void **state)
+{
+	setenv("HOCKET_DEBUG", "2", 1);
+	setenv("HOCKET_TRANSPORTS", "shm", 1);
+	e2e_run("left", 3, -1);
+	unsetenv("HOCKET_TRANSPORTS");
+	setenv("HOCKET_DEBUG", "0", 1);
+}
+
+static void test_exits(void **state)
+{
+	e2e_run("exits", 3, -1);
+}
+
 static void test_refused(void **state)
 {
 	char number[8];
@@ -346,13 +457,19 @@ int main(int argc, char **argv)
 	static const struct scenario scenarios[] = {
 		{"late", run_late},	  {"mismatch", run_mismatch},
 		{"abort", run_abort},	  {"killed", run_killed},
+		{"left", run_left},	  {"exits", run_exits},
 		{"refused", run_refused}, {"no_launch", run_no_launch},
 		{"no_ipc", run_no_ipc},	  {NULL, NULL},
 	};
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_late),	cmocka_unit_test(test_mismatch),
-		cmocka_unit_test(test_abort),	cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_no_launch),
+		cmocka_unit_test(test_late),
+		cmocka_unit_test(test_mismatch),
+		cmocka_unit_test(test_abort),
+		cmocka_unit_test(test_killed),
+		cmocka_unit_test_setup_teardown(test_left, begin_log, end_log),
+		cmocka_unit_test_setup_teardown(test_exits, begin_log, end_log),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_no_launch),
 		cmocka_unit_test(test_no_ipc),
 	};
 

@@ -23,6 +23,9 @@ void connect_all_pairs(struct world *w);
 void ping_pong(void **state);
 void streaming(void **state);
 void flushed_messages_need_no_sender(void **state);
+void settled_messages_outlive_their_sender(void **state);
+void what_was_received_settles(void **state);
+void settle_ends_when_the_peer_leaves(void **state);
 void wait_keeps_its_timeout(void **state);
 void wait_ends_when_a_message_arrives(void **state);
 void wait_ends_when_a_sender_comes(void **state);
@@ -36,6 +39,7 @@ void others_survive_a_death(void **state);
 /* conformance_lend.c */
 void lent_messages_arrive(void **state);
 void pulled_messages_arrive(void **state);
+void lent_memory_comes_back_in_order(void **state);
 void lender_sees_death(void **state);
 
 /* conformance_offer.c */

@@ -131,6 +131,76 @@ void pulled_messages_arrive(void **state)
 	lend_and_read(&pulls);
 }
 
+/* Overwrites what has come back of the messages sent; how many are back. What does not come back
+ * before the receiver has it cannot be back sooner. */
+static uint32_t take_back(struct hk_send *s, uint8_t *const *from, uint32_t sent, uint32_t back,
+			  uint32_t received, bool devices, bool lent)
+{
+	int owed = s->ops->owes(s);
+	uint32_t now;
+
+	assert_in_range(owed, 0, sent);
+	now = sent - (uint32_t)owed;
+	assert_true(now >= back);
+	if (lent && !devices)
+		assert_true(now <= received);
+	for (uint32_t k = back; k < now; k++)
+		memset(from[k], 0xee, MOST);
+	return now;
+}
+
+/* One by one, while the last is not even received; short ones, which are copied, among them. */
+void lent_memory_comes_back_in_order(void **state)
+{
+	static const struct hk_loop_faults lends = {.seed = 5, .lend = true};
+	static const uint32_t sizes[] = {MOST, 65536, 48, 100000};
+	enum { N = ARRAY_SIZE(sizes) };
+	const struct world_config config = {
+		.nranks = 2, .slots = N, .slot_bytes = MOST, .faults = &lends};
+	const struct traits traits = traits_of(transport);
+	uint8_t *from[N], *to = malloc(MOST);
+	unsigned pulled = 0;
+	struct stream *s;
+	struct world w;
+
+	assert_non_null(to);
+	for (uint32_t k = 0; k < N; k++)
+		assert_non_null(from[k] = malloc(MOST));
+	world_open(&w, transport, &config);
+	s = world_connect(&w, 0, 1, 0);
+	assert_int_equal(s->send->ops->owes(s->send), 0);
+	for (unsigned round = 0; round < 40; round++) {
+		int64_t end = hk_now_ns() + PATIENCE_NS;
+		uint32_t back = 0;
+		bool lent = false;
+
+		for (uint32_t k = 0; k < N; k++) {
+			for (uint32_t i = 0; i < sizes[k]; i++)
+				from[k][i] = byte_of(k + round, i);
+			lent = send_message(s->send, from[k], sizes[k], k);
+		}
+		back = take_back(s->send, from, N, back, 0, traits.devices, lent);
+		for (uint32_t k = 0; k < N; k++) {
+			const uint8_t *got = receive(s->send, s->recv, sizes[k], k, to, &pulled);
+			uint32_t bad = 0;
+
+			for (uint32_t i = 0; i < sizes[k]; i++)
+				bad += got[i] != byte_of(k + round, i);
+			assert_int_equal(bad, 0);
+			assert_int_equal(s->recv->ops->release(s->recv), 0);
+			while (back < k + 1 && hk_now_ns() < end)
+				back = take_back(s->send, from, N, back, k + 1, traits.devices,
+						 lent);
+			assert_true(back >= k + 1);
+		}
+		assert_int_equal(s->send->ops->owes(s->send), 0);
+	}
+	world_close(&w);
+	for (uint32_t k = 0; k < N; k++)
+		free(from[k]);
+	free(to);
+}
+
 /* A receiver that goes without having read what it was lent must not keep its lender waiting. */
 void lender_sees_death(void **state)
 {

@@ -104,6 +104,75 @@ void flushed_messages_need_no_sender(void **state)
 	world_close(&w);
 }
 
+/* Once settle says 1, it arrives though its sender's endpoint is closed. */
+void settled_messages_outlive_their_sender(void **state)
+{
+	int64_t end = hk_now_ns() + PATIENCE_NS;
+	const char *wrong = NULL;
+	struct stream *s;
+	struct world w;
+	int rc = 0;
+
+	world_open(&w, transport, &two);
+	s = world_connect(&w, 0, 1, 0);
+	send_until_full(s, two.slots);
+	while (!rc && hk_now_ns() < end) {
+		rc = s->send->ops->settle(s->send);
+		assert_in_range(rc, 0, 1);
+		if (!rc)
+			assert_in_range(stream_recv(s, &wrong), 0, 1);
+	}
+	assert_int_equal(rc, 1);
+	world_close_rank(&w, 0);
+	while (s->received < s->sent)
+		assert_int_equal(stream_recv_wait(s, &wrong), 1);
+	assert_well(wrong);
+	world_close(&w);
+}
+
+/* What the receiver has had settles, though it does nothing more and has not told yet. */
+void what_was_received_settles(void **state)
+{
+	int64_t end = hk_now_ns() + PATIENCE_NS;
+	const char *wrong = NULL;
+	struct stream *s;
+	struct world w;
+
+	world_open(&w, transport, &two);
+	s = world_connect(&w, 0, 1, 0);
+	s->max_bytes = 8;
+	for (unsigned i = 1; i <= two.slots + 1; i++) {
+		int rc = 0;
+
+		assert_int_equal(stream_send(s), 1);
+		while (s->received < s->sent)
+			assert_int_equal(stream_deliver(s, &wrong), 1);
+		while (!rc && hk_now_ns() < end)
+			rc = s->send->ops->settle(s->send);
+		assert_int_equal(rc, 1);
+	}
+	assert_well(wrong);
+	world_close(&w);
+}
+
+/* A peer that will never make its half is not waited for once it has left. */
+void settle_ends_when_the_peer_leaves(void **state)
+{
+	int64_t end = hk_now_ns() + PATIENCE_NS;
+	struct stream s = {.dst = 1, .max_bytes = 8};
+	struct world w;
+
+	if (traits_of(transport).devices)
+		skip(); /* the ends of a link have to meet first */
+	world_open(&w, transport, &two);
+	s.send = world_connect_send(&w, 0, 1, 0);
+	assert_int_equal(stream_send_bytes(&s, 8), 1);
+	transport->leave(w.ep[1]);
+	while (!s.send->ops->settle(s.send))
+		assert_true(hk_now_ns() < end);
+	world_close(&w);
+}
+
 void wait_keeps_its_timeout(void **state)
 {
 	static const int64_t timeouts[] = {0, -1, 1, 1000000, 20000000};

@@ -16,6 +16,10 @@ EXPORTED int cuPointerGetAttributes(unsigned n, int *attributes, void **data,
 EXPORTED int cuPointerSetAttribute(const void *value, int attribute, unsigned long long at);
 EXPORTED int cuMemGetHandleForAddressRange(void *handle, unsigned long long at, size_t bytes,
 					   int type, unsigned long long flags);
+EXPORTED int cuMemGetAddressRange_v2(unsigned long long *base, size_t *bytes,
+				     unsigned long long at);
+EXPORTED int cuDevicePrimaryCtxRetain(void **context, int device);
+EXPORTED int cuDevicePrimaryCtxRelease_v2(int device);
 EXPORTED int cuCtxPushCurrent_v2(void *context);
 EXPORTED int cuCtxPopCurrent_v2(void **context);
 
@@ -33,6 +37,12 @@ static int get_attribute(const struct fake_cuda *f, int attribute, void *data)
 		return 0;
 	case 8:
 		*(unsigned *)data = f->managed;
+		return 0;
+	case 9:
+		*(int *)data = 3;
+		return 0;
+	case 10:
+		*(unsigned char *)data = (unsigned char)f->legacy;
 		return 0;
 	case 11:
 		*(unsigned long long *)data = f->base;
@@ -69,10 +79,41 @@ int cuMemGetHandleForAddressRange(void *handle, unsigned long long at, size_t by
 	f->exports++;
 	f->exported = at;
 	f->exported_bytes = bytes;
+	if (!f->depth)
+		return 201; /* no context */
 	if (f->refuses || type != 1 || flags)
 		return f->refuses ? f->refuses : 1;
 	*(int *)handle = memfd_create("dmabuf", MFD_CLOEXEC);
 	return *(int *)handle < 0;
+}
+
+int cuMemGetAddressRange_v2(unsigned long long *base, size_t *bytes, unsigned long long at)
+{
+	const struct fake_cuda *f = &fake_cuda_state;
+
+	if (!f->depth)
+		return 201;
+	if (at - f->mapped >= f->mapped_bytes)
+		return 500;
+	*base = f->mapped;
+	*bytes = f->mapped_bytes;
+	return 0;
+}
+
+int cuDevicePrimaryCtxRetain(void **context, int device)
+{
+	struct fake_cuda *f = &fake_cuda_state;
+
+	*context = f;
+	f->retained++;
+	f->retains++;
+	return device != 3;
+}
+
+int cuDevicePrimaryCtxRelease_v2(int device)
+{
+	fake_cuda_state.retained--;
+	return device != 3;
 }
 
 int cuCtxPushCurrent_v2(void *context)
@@ -81,7 +122,7 @@ int cuCtxPushCurrent_v2(void *context)
 
 	f->depth++;
 	f->most_depth = f->depth > f->most_depth ? f->depth : f->most_depth;
-	return context != f->context;
+	return context != (f->context ? f->context : f);
 }
 
 int cuCtxPopCurrent_v2(void **context)

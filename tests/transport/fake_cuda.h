@@ -10,9 +10,13 @@ struct fake_cuda {
 	size_t bytes;
 	unsigned type, managed;
 	void *context; /* of the allocation, or NULL */
-	int refuses;   /* exporting: the error; 0: it does not */
+	/* 0: a reservation, of which these are mapped */
+	unsigned legacy;
+	unsigned long long mapped;
+	size_t mapped_bytes;
+	int refuses; /* exporting: the error; 0: it does not */
 	/* what was called */
-	int exports, depth, most_depth, syncs;
+	int exports, depth, most_depth, syncs, retained, retains;
 	unsigned long long exported;
 	size_t exported_bytes;
 };

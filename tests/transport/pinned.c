@@ -18,7 +18,7 @@ static int add(void *arg, const struct hk_reg_range *range, struct hk_reg **reg)
 	if ((d->fail_above && range->bytes > d->fail_above) ||
 	    (d->most_locked && d->locked + range->bytes > d->most_locked))
 		return -ENOMEM;
-	if (range->dmabuf_fd < 0)
+	if (!range->device)
 		err = pinned_hold(range->base, range->bytes, reg);
 	else
 		*reg = calloc(1, sizeof(**reg));
@@ -59,6 +59,10 @@ static int export_device(void *arg, const struct hk_device_memory *memory, int *
 {
 	struct pinned_device *d = arg;
 
+	if (d->no_dmabufs) {
+		*dmabuf_fd = -1;
+		return 0;
+	}
 	d->open_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (d->open_fd < 0)
 		return -errno;

@@ -9,6 +9,7 @@
 #define HK_TEST_PINNED_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct pinned_device {
 	/* Device memory: one allocation at a time. */
 	struct hk_device_memory memory;
 	int exports, open_fd;
+	bool no_dmabufs; /* it is found by its address */
 };
 
 /* 0, or the status with which to exit, as 77: there is no such device, which has been said. */

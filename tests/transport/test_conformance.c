@@ -41,6 +41,8 @@ static void tables_are_complete(void **state)
 	assert_non_null(transport->wait);
 	assert_non_null(transport->sever);
 	assert_non_null(transport->memory);
+	assert_non_null(transport->device_memory);
+	assert_non_null(transport->admit_device);
 	assert_non_null(transport->close);
 	assert_ptr_equal(hk_transport_find(transport->name), transport);
 	assert_null(hk_transport_find("no such transport"));
@@ -51,6 +53,7 @@ static void tables_are_complete(void **state)
 	assert_non_null(s->send->ops->flush);
 	assert_non_null(s->send->ops->lends);
 	assert_non_null(s->send->ops->lend);
+	assert_non_null(s->send->ops->owes);
 	assert_non_null(s->recv->ops->peek);
 	assert_non_null(s->recv->ops->pull);
 	assert_non_null(s->recv->ops->release);
@@ -438,6 +441,9 @@ static const struct CMUnitTest checks[] = {
 	cmocka_unit_test(ping_pong),
 	cmocka_unit_test(streaming),
 	cmocka_unit_test(flushed_messages_need_no_sender),
+	cmocka_unit_test(settled_messages_outlive_their_sender),
+	cmocka_unit_test(what_was_received_settles),
+	cmocka_unit_test(settle_ends_when_the_peer_leaves),
 	cmocka_unit_test(wait_keeps_its_timeout),
 	cmocka_unit_test(wait_ends_when_a_message_arrives),
 	cmocka_unit_test(wait_ends_when_a_sender_comes),
@@ -449,6 +455,7 @@ static const struct CMUnitTest checks[] = {
 	cmocka_unit_test(others_survive_a_death),
 	cmocka_unit_test(lent_messages_arrive),
 	cmocka_unit_test(pulled_messages_arrive),
+	cmocka_unit_test(lent_memory_comes_back_in_order),
 	cmocka_unit_test(lender_sees_death),
 	cmocka_unit_test(offered_messages_arrive),
 	cmocka_unit_test(offered_and_lent_messages_arrive),

@@ -35,7 +35,8 @@ static int load(void **state)
 		cuda = dlsym(driver, "fake_cuda_state");
 		assert_non_null(cuda);
 	}
-	*cuda = (struct fake_cuda){.base = BASE, .bytes = 3 * PAGE, .id = 7, .type = 2};
+	*cuda = (struct fake_cuda){
+		.base = BASE, .bytes = 3 * PAGE, .id = 7, .type = 2, .legacy = 1};
 	cuda->context = cuda;
 	return 0;
 }
@@ -70,6 +71,28 @@ static void test_find(void **state)
 	assert_false(hk_gpu_memory_find(NULL, (void *)(uintptr_t)BASE, &m));
 }
 
+/* Two pages in the middle of a large reservation, as expandable segments have; of no context. */
+static void test_mapped(void **state)
+{
+	struct hk_device_memory m;
+	const char *at = (const char *)(uintptr_t)(BASE - 512 + PAGE);
+
+	cuda->base = BASE - 512;
+	cuda->bytes = 64 * PAGE;
+	cuda->legacy = 0;
+	cuda->context = NULL;
+	cuda->mapped = (uintptr_t)at;
+	cuda->mapped_bytes = 2 * PAGE;
+	assert_true(hk_gpu_memory_find(NULL, at + 100, &m));
+	assert_int_equal(m.base, (uintptr_t)at);
+	assert_int_equal(m.start, (uintptr_t)at);
+	assert_int_equal(m.bytes, 2 * PAGE);
+	assert_false(hk_gpu_memory_find(NULL, at + 2 * PAGE, &m));
+	assert_int_equal(cuda->retains, 2);
+	assert_int_equal(cuda->retained, 0);
+	assert_int_equal(cuda->depth, 0);
+}
+
 static void test_export(void **state)
 {
 	struct hk_device_memory m = {BASE - 512, 4 * PAGE, BASE, 7};
@@ -88,7 +111,10 @@ static void test_export(void **state)
 	cuda->most_depth = 0;
 	assert_int_equal(hk_gpu_memory_export(NULL, &m, &fd), 0);
 	close(fd);
-	assert_int_equal(cuda->most_depth, 0);
+	assert_int_equal(cuda->most_depth, 1);
+	assert_int_equal(cuda->depth, 0);
+	assert_int_equal(cuda->retains, 1);
+	assert_int_equal(cuda->retained, 0);
 	/* a driver that does not */
 	cuda->refuses = 801;
 	fd = -1;
@@ -139,6 +165,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_not_loaded), /* first */
 		cmocka_unit_test_setup(test_find, load),
+		cmocka_unit_test_setup(test_mapped, load),
 		cmocka_unit_test_setup(test_export, load),
 		cmocka_unit_test_setup(test_cached, load),
 	};
