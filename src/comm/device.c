@@ -70,21 +70,20 @@ static size_t hosts_peers(const struct hk_comm *c, unsigned endpoint)
 }
 
 /* Memory for those messages, as later the driver may wait for kernels: pinned, and of the GPU where
- * an endpoint sends from there. */
+ * an endpoint sends from there. For all the channels that calls may come to use. */
 static int reserve(struct hk_comm *c)
 {
 	uint32_t slots = c->config.slots, slot_bytes = c->config.slot_bytes;
-	size_t channels = c->config.channels, halves = 0;
+	size_t channels = c->config.channels ? 2 * c->config.channels + 1 : HK_P2P_CHANNEL + 1;
+	size_t halves = 0;
 
 	for (unsigned i = 0; i < c->nendpoints; i++) {
 		size_t peers = c->endpoints[i] ? hosts_peers(c, i) : 0;
 
-		halves += 2 * peers * (channels ? channels : 1);
+		halves += 2 * peers * channels;
 		if (peers)
-			hk_gpu_exec_admit(
-				c->gpu, c->endpoints[i],
-				peers * (channels ? 2 * channels + 1 : HK_P2P_CHANNEL + 1), slots,
-				slot_bytes);
+			hk_gpu_exec_admit(c->gpu, c->endpoints[i], peers * channels, slots,
+					  slot_bytes);
 	}
 	return hk_gpu_exec_reserve(c->gpu, halves, slots, slot_bytes);
 }

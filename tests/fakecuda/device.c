@@ -41,7 +41,7 @@ static void begin(void)
 	fake.queue = env("HK_FAKE_QUEUE", 1024, 1, 1 << 20);
 	fake.host = env("HK_FAKE_HOST", 0, 0, 255);
 	fake.no_ipc = env("HK_FAKE_NO_IPC", 0, 0, 1);
-	fake.alloc_waits = env("HK_FAKE_ALLOC_WAITS", 0, 0, 1);
+	fake.alloc_waits = env("HK_FAKE_ALLOC_WAITS", 0, 0, FAKE_REFUSES);
 	fake.no_peers = env("HK_FAKE_NO_PEERS", 0, 0, 1);
 	fake.no_vmm = env("HK_FAKE_NO_VMM", 0, 0, 1);
 	for (int i = 0; i < fake.ndevices; i++)

@@ -106,6 +106,8 @@ struct CUctx_st {
 	struct CUmod_st *modules;
 };
 
+#define FAKE_REFUSES 2 /* an allocation that would wait for kernels fails */
+
 struct fake_driver {
 	pthread_mutex_t lock;
 	pthread_cond_t done; /* an operation is over */
@@ -113,7 +115,8 @@ struct fake_driver {
 	pid_t pid; /* that called cuInit; another one is its child and has no driver */
 	bool ready, over;
 	int ndevices, nsms, nthreads, host, queue;
-	bool no_ipc, no_peers, no_vmm, alloc_waits;
+	bool no_ipc, no_peers, no_vmm;
+	int alloc_waits; /* 0, 1 or FAKE_REFUSES */
 	struct fake_capture *captures;
 	struct CUctx_st ctx[FAKE_DEVICES];
 };

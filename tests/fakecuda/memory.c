@@ -173,11 +173,14 @@ static CUresult make_device_memory(struct fake_range *r)
 	return CUDA_SUCCESS;
 }
 
-/* By its documentation the driver may let kernels end first. */
-static void may_wait(CUcontext ctx)
+/* By its documentation the driver may let kernels end first. With the lock. */
+static CUresult may_wait(CUcontext ctx)
 {
+	if (fake.alloc_waits == FAKE_REFUSES && ctx->first)
+		return CUDA_ERROR_NOT_READY;
 	if (fake.alloc_waits)
 		fake_ctx_wait(ctx);
+	return CUDA_SUCCESS;
 }
 
 static CUresult allocate(CUcontext ctx, bool pooled, CUdeviceptr *dptr, size_t bytesize)
@@ -189,10 +192,10 @@ static CUresult allocate(CUcontext ctx, bool pooled, CUdeviceptr *dptr, size_t b
 		return CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_lock(&fake.lock);
 	if (!pooled)
-		may_wait(ctx);
-	if (bytesize > fake_total_memory || ctx->used > fake_total_memory - bytesize)
+		err = may_wait(ctx);
+	if (!err && (bytesize > fake_total_memory || ctx->used > fake_total_memory - bytesize))
 		err = CUDA_ERROR_OUT_OF_MEMORY;
-	else
+	if (!err)
 		ctx->used += bytesize;
 	pthread_mutex_unlock(&fake.lock);
 	if (err)
@@ -321,8 +324,10 @@ CUresult cuMemHostAlloc(void **pp, size_t bytesize, unsigned Flags)
 	if (!bytesize || Flags & ~7U)
 		return CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_lock(&fake.lock);
-	may_wait(ctx);
+	err = may_wait(ctx);
 	pthread_mutex_unlock(&fake.lock);
+	if (err)
+		return err;
 	/* The allocator of the process, so that a sanitizer sees accesses beyond its end. */
 	if (posix_memalign(&p, PAGE, bytesize))
 		return CUDA_ERROR_OUT_OF_MEMORY;
