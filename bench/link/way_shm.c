@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The limit of shared memory: memcpy and a cache line. Each rank maps one segment with an inbox per
- * rank: a ring of lines, each with a sequence number, and a slot per line. A message that fits
- * travels in its line; a longer one is copied by the sender to the line's slot first, and the
- * receiver reads a word of each of its lines, so that all of it has really moved. There are no
- * headers, checks, or choices.
+ * rank: a ring of lines, each with a sequence number, and slots. A message that fits travels in its
+ * line; a longer one is copied by the sender to a slot first, and the receiver reads a word of each
+ * of its lines, so that all of it has really moved. There are no headers, checks, or choices.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -53,7 +52,10 @@ static size_t stride_of(size_t bytes)
 	return (bytes + LINE - 1) / LINE * LINE;
 }
 
-/* Messages that may be under way; both ranks know it by the size. */
+/* Messages that may be under way; both ranks know it by the size. They are numbered over the lines
+ * whatever their size: a short one that follows long ones must not take the line of one that has
+ * not been read. Slots are as many as may be under way, and long messages of different sizes never
+ * follow each other without an answer in between. */
 static uint64_t window(size_t bytes)
 {
 	size_t fit = SLOT_BYTES / stride_of(bytes);
@@ -72,7 +74,7 @@ static int post(struct hk_lp_polled *p, size_t bytes)
 {
 	struct way *w = way_of(p);
 	uint64_t room = window(bytes), at = w->sent % room;
-	struct line *line = &w->theirs->lines[at];
+	struct line *line = &w->theirs->lines[w->sent % LINES];
 
 	if (w->sent >= w->may_send + room) {
 		w->may_send = atomic_load_explicit(&w->theirs->released, memory_order_acquire);
@@ -95,7 +97,7 @@ static int take(struct hk_lp_polled *p, size_t bytes)
 {
 	struct way *w = way_of(p);
 	uint64_t room = window(bytes), at = w->taken % room;
-	const struct line *line = &w->mine->lines[at];
+	const struct line *line = &w->mine->lines[w->taken % LINES];
 	const uint8_t *slot = w->mine->slots + at * stride_of(bytes);
 
 	if (atomic_load_explicit(&line->sequence, memory_order_acquire) != w->taken + 1) {

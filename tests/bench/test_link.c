@@ -169,6 +169,8 @@ static void other_sizes_and_modes(void **state)
 	assert_int_equal(count("     70001  "), 6);
 	passes("-t shm,tcp -R 1 -m 3 -b 8 -e 200K -f 5000 " QUICK);
 	passes("-t tcp -b 64 -e 64 -r 2 -B 1"); /* by time */
+	/* Short messages right behind long ones, wherever in its ring a way then is. */
+	passes("-t shm -b 35000 -e 35000 -n 1 -r 300 -w 1");
 }
 
 static void what_makes_no_sense_is_refused(void **state)
