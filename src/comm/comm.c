@@ -490,8 +490,9 @@ static bool may_wait(struct hk_comm *c, int64_t start)
 /* Both may end at once with messages that nobody will receive: so first the peers are told. */
 void hk_comm_settle(struct hk_comm *c)
 {
-	size_t n = c->sends ? (size_t)c->nranks * HK_MAX_CHANNELS : 0, i = 0;
+	size_t n = c->sends ? (size_t)c->nranks * HK_MAX_CHANNELS : 0;
 	int64_t start = hk_now_ns();
+	bool waits;
 
 	if (c->gpu)
 		hk_gpu_exec_drain(c->gpu);
@@ -507,10 +508,11 @@ void hk_comm_settle(struct hk_comm *c)
 			continue;
 		return;
 	}
-	for (; i < n; i++)
-		while (c->sends[i] && !c->sends[i]->ops->settle(c->sends[i]))
-			if (!may_wait(c, start))
-				return;
+	do {
+		waits = false;
+		for (size_t i = 0; i < n; i++)
+			waits |= c->sends[i] && !c->sends[i]->ops->settle(c->sends[i]);
+	} while (waits && may_wait(c, start));
 }
 
 void hk_comm_destroy(struct hk_comm *c)

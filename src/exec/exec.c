@@ -364,16 +364,21 @@ static void divide(struct hk_plan *plan)
 						  call->divide);
 }
 
+/* Each connection is flushed in each round: what one of them waits for may be in another. */
 static int finish(struct hk_plan *plan)
 {
 	const struct hk_call *call = &plan->call;
+	int all = 1;
 
 	for (uint32_t i = 0; i < plan->nsends; i++) {
 		int r = plan->sends[i]->ops->flush(plan->sends[i]);
 
-		if (r <= 0)
+		if (r < 0)
 			return r;
+		all = all && r;
 	}
+	if (!all)
+		return 0;
 	if (call->divide > 1 && plan->kernels->divide[call->type])
 		divide(plan);
 	return 1;

@@ -175,6 +175,17 @@ uint32_t stream_bytes(const struct stream *s, uint32_t k)
 	}
 }
 
+int stream_reserve_wait(struct stream *s, uint32_t bytes, void **slot)
+{
+	int64_t end = hk_now_ns() + PATIENCE_NS;
+	int rc;
+
+	do {
+		rc = s->send->ops->reserve(s->send, bytes, slot);
+	} while (!rc && hk_now_ns() < end);
+	return rc;
+}
+
 int stream_send_bytes(struct stream *s, uint32_t bytes)
 {
 	uint64_t seed = message_seed(s, s->sent);

@@ -62,6 +62,9 @@ void world_close(struct world *w);
 
 /* Size of message k of a stream: often small, sometimes as long as it may be. */
 uint32_t stream_bytes(const struct stream *s, uint32_t k);
+/* Reserves until there is a slot or time is up (then 0): a sender need not see at once what its
+ * receiver has given back. */
+int stream_reserve_wait(struct stream *s, uint32_t bytes, void **slot);
 /* Message k, with that size or another; 1 when sent, 0 when there is no slot yet, or the error. */
 int stream_send_bytes(struct stream *s, uint32_t bytes);
 int stream_send(struct stream *s);

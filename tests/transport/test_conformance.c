@@ -116,8 +116,10 @@ static void every_size_arrives(void **state)
 	for (unsigned i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
 		int64_t end = hk_now_ns() + PATIENCE_NS;
 		uint32_t bytes = sizes[i % ARRAY_SIZE(sizes)];
+		void *slot = NULL;
 		int rc = 0;
 
+		assert_int_equal(stream_reserve_wait(s, bytes, &slot), 1);
 		assert_int_equal(stream_send_bytes(s, bytes), 1);
 		while (!rc && hk_now_ns() < end) {
 			assert_in_range(s->send->ops->flush(s->send), 0, 1);
@@ -146,7 +148,7 @@ static void marks_travel(void **state)
 
 		/* Empty and full ones take turns: they may travel by different ways. */
 		bytes = i % 2 * 8192;
-		assert_int_equal(s->send->ops->reserve(s->send, bytes, &slot), 1);
+		assert_int_equal(stream_reserve_wait(s, bytes, &slot), 1);
 		memset(slot, 0, bytes);
 		assert_int_equal(s->send->ops->commit(s->send, bytes, marks[i]), 0);
 		while (!rc && hk_now_ns() < end) {
@@ -273,6 +275,7 @@ static void reserve_repeats(void **state)
 	for (uint32_t i = 0; i < 3 * two.slots; i++) {
 		uint32_t bytes = i * 700;
 
+		assert_int_equal(stream_reserve_wait(s, bytes, &slot), 1);
 		for (unsigned again = 0; again < 3 * two.slots; again++) {
 			slot = NULL;
 			assert_int_equal(s->send->ops->reserve(s->send, bytes, &slot), 1);
@@ -302,11 +305,15 @@ static void peek_repeats(void **state)
 		int64_t end = hk_now_ns() + PATIENCE_NS;
 		const void *first = NULL, *again = NULL;
 		uint32_t bytes[2], marks[2];
+		void *slot = NULL;
 		int rc = 0;
 
 		/* One ahead, so that there is a next message that must not show. */
-		while (s->sent < i + 2)
+		while (s->sent < i + 2) {
+			assert_int_equal(stream_reserve_wait(s, stream_bytes(s, s->sent), &slot),
+					 1);
 			assert_int_equal(stream_send(s), 1);
+		}
 		while (!rc && hk_now_ns() < end) {
 			assert_in_range(s->send->ops->flush(s->send), 0, 1);
 			rc = s->recv->ops->peek(s->recv, &first, &bytes[0], &marks[0]);
@@ -341,6 +348,7 @@ static void channels_are_independent(void **state)
 {
 	struct stream *full, *other;
 	const char *wrong = NULL;
+	void *slot = NULL;
 	struct world w;
 
 	world_open(&w, transport, &two);
@@ -348,6 +356,8 @@ static void channels_are_independent(void **state)
 	other = world_connect(&w, 0, 1, 3);
 	send_until_full(full, 50);
 	for (unsigned i = 0; i < 50; i++) {
+		assert_int_equal(
+			stream_reserve_wait(other, stream_bytes(other, other->sent), &slot), 1);
 		assert_int_equal(stream_send(other), 1);
 		assert_int_equal(stream_deliver(other, &wrong), 1);
 	}
