@@ -454,6 +454,37 @@ static void test_deadline_of_loans(void **state)
 	world_teardown(&w);
 }
 
+static bool pushed[3]; /* by peer */
+
+static int flush_after_the_other(struct hk_send *s)
+{
+	pushed[s->peer] = true;
+	return pushed[1] && pushed[2];
+}
+
+/* What one connection waits for may be in another, which has to be pushed, too. */
+static void test_flush_of_all(void **state)
+{
+	const struct hk_algo *algo = hk_algo_find("direct_broadcast");
+	struct hk_problem p = {.coll = HK_BROADCAST, .nranks = 3, .channels = 1};
+	const struct hk_send_ops *usual;
+	struct hk_send_ops ops;
+	struct hk_call calls[MAX_RANKS];
+	struct loop_world w;
+
+	world_setup(&w, algo, &p, NULL);
+	world_fill(&w, 1, 5, calls);
+	usual = w.ranks[0].sends[1][0]->ops;
+	ops = *usual;
+	ops.flush = flush_after_the_other;
+	w.ranks[0].sends[1][0]->ops = w.ranks[0].sends[2][0]->ops = &ops;
+	assert_int_equal(world_run(&w, calls), 0);
+	assert_true(pushed[1] && pushed[2]);
+	world_verify(&w, 1, 1);
+	w.ranks[0].sends[1][0]->ops = w.ranks[0].sends[2][0]->ops = usual;
+	world_teardown(&w);
+}
+
 /* avg of integers divides, pre-multiplied sums scale what is read from IN, wherever it is read. */
 static void test_scalars(void **state)
 {
@@ -506,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_deadline_of_loans),
 		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_flush_of_all),
 		cmocka_unit_test(test_scalars),
 	};
 
