@@ -326,16 +326,23 @@ static int divide(struct hk_gpu_exec *x, const struct hk_plan *plan, const struc
 	return err;
 }
 
-/* Which capture the stream is in; 0: none. */
-static uint64_t capture_of(const struct hk_gpu_exec *x, CUstream stream)
+/* Which capture the stream is in; 0: none. -EINVAL where it can take no work, as a capture was
+ * spoilt, or is going on that work on the default stream would spoil. */
+static int capture_of(const struct hk_gpu_exec *x, CUstream stream, uint64_t *capture)
 {
 	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
 	cuuint64_t id = 0;
+	CUresult r = x->cuda->cuStreamGetCaptureInfo_v2(stream, &status, &id, NULL, NULL, NULL);
 
-	if (x->cuda->cuStreamGetCaptureInfo_v2(stream, &status, &id, NULL, NULL, NULL) ||
-	    status != CU_STREAM_CAPTURE_STATUS_ACTIVE)
-		return 0;
-	return id;
+	*capture = !r && status == CU_STREAM_CAPTURE_STATUS_ACTIVE ? id : 0;
+	if (r == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT)
+		return hk_fail_quiet(EINVAL, "the default stream takes no call while another "
+					     "stream that waits for it is captured; give the call "
+					     "a stream of its own (cudaStreamNonBlocking)");
+	if (!r && status == CU_STREAM_CAPTURE_STATUS_INVALIDATED)
+		return hk_fail_quiet(EINVAL, "the stream's capture was spoilt by something that "
+					     "can't be captured; end it and begin a new one");
+	return hk_cuda_check(r, "asking about a CUDA stream");
 }
 
 /* Never given again, unlike its handle; 0: the driver doesn't tell. */
@@ -389,8 +396,9 @@ int hk_gpu_end(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
 
 int hk_gpu_begin(struct hk_gpu_exec *x, CUstream stream, uint64_t *capture)
 {
-	*capture = capture_of(x, stream);
-	return order(x, stream, *capture);
+	int err = capture_of(x, stream, capture);
+
+	return err ? err : order(x, stream, *capture);
 }
 
 /* Calls that end before they return, because they use ordinary host memory, or because they are
@@ -409,9 +417,14 @@ static CUstream stream_for(struct hk_gpu_exec *x, const struct hk_plan *plan,
 }
 
 /* What the application has put on the default stream comes before. That can't be said while another
- * of its threads captures a graph; then nothing is said. */
+ * of its threads captures a graph, which it would spoil; then nothing is said. */
 static void follow_default(struct hk_gpu_exec *x, CUstream stream)
 {
+	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+
+	if (x->cuda->cuStreamGetCaptureInfo_v2(NULL, &status, NULL, NULL, NULL, NULL) ||
+	    status != CU_STREAM_CAPTURE_STATUS_NONE)
+		return;
 	if (x->cuda->cuEventRecord(x->before, NULL) == CUDA_SUCCESS)
 		x->cuda->cuStreamWaitEvent(stream, x->before, 0);
 }

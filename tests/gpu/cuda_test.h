@@ -30,6 +30,10 @@
 	F(cuStreamDestroy)                                                                         \
 	F(cuStreamSynchronize)                                                                     \
 	F(cuStreamQuery)                                                                           \
+	F(cuStreamWaitEvent)                                                                       \
+	F(cuEventCreate)                                                                           \
+	F(cuEventRecord)                                                                           \
+	F(cuEventDestroy)                                                                          \
 	F(cuStreamBeginCapture)                                                                    \
 	F(cuStreamEndCapture)                                                                      \
 	F(cuGraphInstantiateWithFlags)                                                             \

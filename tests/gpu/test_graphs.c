@@ -237,14 +237,69 @@ static void test_refused_alone(void **state)
 	ranks_run(1, NULL, NULL, refused);
 }
 
+static void refuses(struct rank *r, CUstream stream, const char *word)
+{
+	struct use u = {.count = 50, .type = hocketUint32, .in = DEVICE, .out = DEVICE};
+
+	CHECK(queue_collective(r, &collectives[0], &u, stream) == hocketInvalidArgument);
+	CHECK(hocketGetLastError(r->comm) && strstr(hocketGetLastError(r->comm), word));
+}
+
+/* A call whose stream can take nothing is refused, and the communicator goes on. */
+static void spoilt(struct rank *r)
+{
+	struct use u = {.count = 50, .type = hocketUint32, .in = DEVICE, .out = DEVICE};
+	CUgraph graph = NULL;
+	CUstream blocking;
+	CUevent outside;
+
+	/* Waiting for an event that nobody in the capture has recorded can't be captured. */
+	CU(cu.cuEventCreate(&outside, CU_EVENT_DISABLE_TIMING));
+	CU(cu.cuEventRecord(outside, r->streams[1]));
+	begin(r, 0);
+	CHECK(cu.cuStreamWaitEvent(r->streams[0], outside, 0) != CUDA_SUCCESS);
+	refuses(r, r->streams[0], "spoilt");
+	CHECK(cu.cuStreamEndCapture(r->streams[0], &graph) != CUDA_SUCCESS);
+	CU(cu.cuEventDestroy(outside));
+	run_collective(r, &collectives[0], &u);
+	/* A stream that the default stream waits for, and that is captured meanwhile; the other
+	 * rank must not copy anything then. */
+	OK(hocketBarrier(r->comm, NULL));
+	CU(cu.cuStreamCreate(&blocking, CU_STREAM_DEFAULT));
+	CU(cu.cuStreamBeginCapture(blocking, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+	refuses(r, NULL, "default stream");
+	OK(hocketBarrier(r->comm, NULL)); /* which leaves the capture alone */
+	CU(cu.cuStreamEndCapture(blocking, &graph));
+	CU(cu.cuGraphDestroy(graph));
+	CU(cu.cuStreamDestroy(blocking));
+	OK(hocketBarrier(r->comm, NULL));
+	run_collective(r, &collectives[0], &u);
+}
+
+static void test_spoilt(void **state)
+{
+	ranks_run(2, NULL, NULL, spoilt);
+}
+
+static void test_spoilt_alone(void **state)
+{
+	ranks_run(1, NULL, NULL, spoilt);
+}
+
 /* With an argument: the cases that it matches. */
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_streams),		  cmocka_unit_test(test_graphs),
-		cmocka_unit_test(test_long_graph),	  cmocka_unit_test(test_graphs_alone),
-		cmocka_unit_test(test_graphs_on_streams), cmocka_unit_test(test_streams_alone),
-		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_refused_alone),
+		cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_graphs),
+		cmocka_unit_test(test_long_graph),
+		cmocka_unit_test(test_graphs_alone),
+		cmocka_unit_test(test_graphs_on_streams),
+		cmocka_unit_test(test_streams_alone),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused_alone),
+		cmocka_unit_test(test_spoilt),
+		cmocka_unit_test(test_spoilt_alone),
 	};
 
 	gpu_start();
