@@ -204,7 +204,6 @@ int hk_run_agent(void)
 	tell("started");
 	if (hk_run_job_open(&a.job, a.ranks.n, &kind, &a.ranks))
 		return HK_RUN_LAUNCH_ERROR;
-	signal(SIGPIPE, SIG_IGN);
 	if (get_id(&a)) {
 		a.job.commands = STDIN_FILENO;
 		hk_run_ranks_start(&a.job, &a.ranks);

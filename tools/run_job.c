@@ -183,6 +183,7 @@ void hk_run_job_watch(struct hk_run_job *job)
 int hk_run_job_open(struct hk_run_job *job, int n, const struct hk_run_kind *kind, const void *of)
 {
 	static const int which[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	struct sigaction now;
 	sigset_t set;
 
 	*job = (struct hk_run_job){
@@ -197,9 +198,16 @@ int hk_run_job_open(struct hk_run_job *job, int n, const struct hk_run_kind *kin
 	};
 	if (!job->pids)
 		return -1;
+	/* Whoever started this may have ignored it: then nobody would hear of a child's end. */
+	signal(SIGCHLD, SIG_DFL);
+	/* Whoever reads our output may go. */
+	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	for (unsigned i = 0; i < sizeof(which) / sizeof(which[0]); i++)
-		sigaddset(&set, which[i]);
+		/* What we were told to ignore (nohup, jobs in the background) is not ours to take:
+		 * a descriptor would get it all the same. */
+		if (!sigaction(which[i], NULL, &now) && now.sa_handler != SIG_IGN)
+			sigaddset(&set, which[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	job->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -132,10 +133,20 @@ static void end_source(struct hk_run_output *o, struct source *s)
 	s->fd = -1;
 }
 
+/* What is there by now, and no more: one that prints without pause must not keep us from the
+ * others, from signals and from deadlines. */
 static void read_source(struct hk_run_output *o, struct source *s)
 {
-	while (s->fd >= 0) {
-		ssize_t n = read(s->fd, s->line + s->used, LINE - s->used);
+	int left = 0;
+
+	if (s->fd >= 0 && ioctl(s->fd, FIONREAD, &left))
+		left = 0;
+	do {
+		ssize_t n;
+
+		if (s->fd < 0)
+			return;
+		n = read(s->fd, s->line + s->used, LINE - s->used);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -146,8 +157,9 @@ static void read_source(struct hk_run_output *o, struct source *s)
 			return;
 		}
 		s->used += (size_t)n;
+		left -= (int)n;
 		pass_lines_on(o, s);
-	}
+	} while (left > 0);
 }
 
 int hk_run_output_count(const struct hk_run_output *o)

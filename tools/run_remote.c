@@ -323,7 +323,6 @@ int hk_run_remote(const struct hk_run_remote *r)
 
 	if (hk_run_job_open(&h.job, n, &kind_hosts, NULL))
 		return HK_RUN_LAUNCH_ERROR;
-	signal(SIGPIPE, SIG_IGN);
 	allow_many_files();
 	h.connections = calloc((size_t)n, sizeof(*h.connections));
 	h.job.output = hk_run_output_open(told, &h);

@@ -17,7 +17,8 @@
 #include <cmocka.h>
 
 static const char *hocket;
-static char output[8192]; /* of the last finished run, both streams */
+static const char *before = ""; /* what the shell does before it starts a run */
+static char output[8192];	/* of the last finished run, both streams */
 
 struct run {
 	pid_t pid;
@@ -40,8 +41,8 @@ static struct run start(const char *flags, const char *script)
 		dup2(ends[1], STDERR_FILENO);
 		close(ends[0]);
 		close(ends[1]);
-		snprintf(command, sizeof(command), "exec %s run %s sh -c '%s'", hocket, flags,
-			 script);
+		snprintf(command, sizeof(command), "%s exec %s run %s sh -c '%s'", before, hocket,
+			 flags, script);
 		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 		_exit(126);
 	}
@@ -191,6 +192,51 @@ static void ranks_die_with_the_launcher(void **state)
 	assert_true(now_s() - start_s < 20);
 }
 
+/* One that prints without pause, to somebody who reads little of it, keeps nothing else from its
+ * time. */
+static void a_flood_does_not_stop_the_clock(void **state)
+{
+	double start_s = now_s();
+
+	assert_int_equal(finish(start("-n 2 --prefix --timeout 1", "exec yes")), 124);
+	assert_true(now_s() - start_s < 20);
+}
+
+/* Who started us may have ignored signals, and that is inherited. */
+static void what_was_ignored_before(void **state)
+{
+	before = "trap \"\" CHLD;";
+	assert_int_equal(finish(start("-n 2", "test $RANK = 0 || exit 3")), 3);
+	before = "trap \"\" HUP INT;";
+	assert_int_equal(
+		finish(start("-n 1", "kill -HUP $PPID; kill -INT $PPID; sleep 0.3; echo lived")),
+		0);
+	before = "";
+	assert_string_equal(output, "lived\n");
+}
+
+/* Whoever read our output has gone: the ranks go on. */
+static void nobody_reads(void **state)
+{
+	char name[] = "/tmp/hocket_run_XXXXXX", script[256], said[8] = {0};
+	int fd = mkstemp(name);
+	struct run run;
+	int status;
+
+	assert_true(fd >= 0);
+	snprintf(script, sizeof(script), "echo one; sleep 0.3; echo two; sleep 0.3; echo on > %s",
+		 name);
+	run = start("-n 1 --prefix", script);
+	assert_true(read(run.fd, output, 1) == 1);
+	close(run.fd);
+	assert_int_equal(waitpid(run.pid, &status, 0), run.pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	assert_int_equal(read(fd, said, sizeof(said) - 1), 3);
+	assert_string_equal(said, "on\n");
+	close(fd);
+	unlink(name);
+}
+
 static void ranks_get_cores_of_their_own(void **state)
 {
 	const char *script = "grep Cpus_allowed_list /proc/self/status";
@@ -220,6 +266,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(signals_are_passed_on),
 		cmocka_unit_test(children_of_ranks_do_not_stay),
 		cmocka_unit_test(ranks_die_with_the_launcher),
+		cmocka_unit_test(a_flood_does_not_stop_the_clock),
+		cmocka_unit_test(what_was_ignored_before),
+		cmocka_unit_test(nobody_reads),
 		cmocka_unit_test(ranks_get_cores_of_their_own),
 	};
 
