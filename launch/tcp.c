@@ -12,14 +12,18 @@
 #include <errno.h>
 #include <math.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "launch_internal.h"
+
+#define STRANGER_S 1.0 /* what a silent connection costs process 0 at most */
 
 struct hello {
 	char text[32];
@@ -45,13 +49,38 @@ static hocketResult_t resolve(const char *host, const char *port, struct addrinf
 			      host, port, gai_strerror(err));
 }
 
+static bool is_loopback(const struct addrinfo *a)
+{
+	const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)a->ai_addr;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)a->ai_addr;
+
+	if (a->ai_family == AF_INET)
+		return ntohl(four->sin_addr.s_addr) >> 24 == 127;
+	return a->ai_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
+}
+
+/* Whether a loopback address is what the name stands for. On many systems that of the host itself
+ * has one, too (127.0.1.1), but others find the host elsewhere. */
+static bool means_loopback(const char *host, const char *port)
+{
+	struct addrinfo numeric = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *list = NULL;
+
+	if (getaddrinfo(host, port, &numeric, &list))
+		return !strcasecmp(host, "localhost");
+	freeaddrinfo(list);
+	return true;
+}
+
 /* The first of the addresses on which this host can listen, or -1. */
-static int listen_on(const struct addrinfo *list)
+static int listen_on(const struct addrinfo *list, bool loopback)
 {
 	int on = 1;
 
 	for (const struct addrinfo *a = list; a; a = a->ai_next) {
-		int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		int fd = loopback || !is_loopback(a)
+				 ? socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0)
+				 : -1;
 
 		if (fd < 0)
 			continue;
@@ -63,8 +92,8 @@ static int listen_on(const struct addrinfo *list)
 	return -1;
 }
 
-/* At the host's address as this host sees it: one of its own, or else any (behind a translated
- * one). */
+/* At the host's address as this host sees it: one of its own that others reach, or else any (behind
+ * a translated one). */
 static hocketResult_t listen_at(const char *host, const char *port, int *fd)
 {
 	struct addrinfo any = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
@@ -73,9 +102,9 @@ static hocketResult_t listen_at(const char *host, const char *port, int *fd)
 
 	if (result != hocketSuccess)
 		return result;
-	*fd = listen_on(list);
+	*fd = listen_on(list, means_loopback(host, port));
 	if (*fd < 0 && !getaddrinfo(NULL, port, &any, &all))
-		*fd = listen_on(all);
+		*fd = listen_on(all, true);
 	if (*fd < 0)
 		result = hk_launch_fail(hocketSystemError,
 					"cannot listen on port %s for handing the id over: %s; set "
@@ -88,10 +117,18 @@ static hocketResult_t listen_at(const char *host, const char *port, int *fd)
 	return result;
 }
 
-/* 0 when all bytes passed; data is sent if `out`, else received. */
-static int transfer(int fd, void *data, size_t bytes, bool out)
+static struct timeval period(double seconds)
 {
-	struct timeval limit = {.tv_sec = 1};
+	double whole = floor(fmax(seconds, 0.001)), rest = fmax(seconds, 0.001) - whole;
+
+	return (struct timeval){(time_t)whole, (suseconds_t)(rest * 1e6)};
+}
+
+/* 0 when all bytes passed, none of them later than the limit after the one before; data is sent if
+ * `out`, else received. */
+static int transfer(int fd, void *data, size_t bytes, bool out, double limit_s)
+{
+	struct timeval limit = period(limit_s);
 	char *p = data;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
@@ -113,11 +150,11 @@ static int serve_one(int fd, int nprocs, hocketUniqueId id)
 	struct hello h, expected;
 	int rank;
 
-	if (transfer(fd, &h, sizeof(h), false) || h.text[sizeof(h.text) - 1] ||
+	if (transfer(fd, &h, sizeof(h), false, STRANGER_S) || h.text[sizeof(h.text) - 1] ||
 	    sscanf(h.text, "hocket-id %d", &rank) != 1 || rank <= 0 || rank >= nprocs)
 		return -1;
 	expected = make_hello(rank);
-	if (memcmp(&h, &expected, sizeof(h)) || transfer(fd, &id, sizeof(id), true))
+	if (memcmp(&h, &expected, sizeof(h)) || transfer(fd, &id, sizeof(id), true, STRANGER_S))
 		return -1;
 	return rank;
 }
@@ -175,8 +212,8 @@ static int connect_once(const struct addrinfo *list, double deadline)
 {
 	for (const struct addrinfo *a = list; a; a = a->ai_next) {
 		int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		double left = fmax(deadline - hk_launch_now_s(), 0.001);
-		struct timeval limit = {(time_t)left, (suseconds_t)((left - floor(left)) * 1e6)};
+		double left = deadline - hk_launch_now_s();
+		struct timeval limit = period(left);
 
 		if (fd >= 0)
 			setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
@@ -203,8 +240,9 @@ static hocketResult_t fetch(const struct hocketLaunch *l, const char *host, cons
 		int fd = connect_once(list, deadline);
 
 		if (fd >= 0) {
-			done = !transfer(fd, &h, sizeof(h), true) &&
-			       !transfer(fd, id, sizeof(*id), false);
+			/* Whoever gave up early and came again would count as served by then. */
+			done = !transfer(fd, &h, sizeof(h), true, STRANGER_S) &&
+			       !transfer(fd, id, sizeof(*id), false, deadline - hk_launch_now_s());
 			close(fd);
 		}
 		if (!done)

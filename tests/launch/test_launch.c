@@ -208,6 +208,24 @@ static void an_address_by_hand(void **state)
 	}
 }
 
+/* Many systems know their own name as 127.0.1.1, where nobody else finds them: process 0 then
+ * listens elsewhere, too. In a view of the files of our own, as the names are in one. */
+static void a_name_of_the_host_itself(void **state)
+{
+	int port = free_port();
+
+	if (run("unshare -m mount --bind /etc/hosts /etc/hosts"))
+		skip();
+	assert_int_equal(run("names=$(mktemp); echo 127.0.1.1 hocket-test > $names; "
+			     "export HOCKET_NRANKS=2 HOCKET_INIT_TIMEOUT_MS=10000; "
+			     "unshare -m sh -c \"mount --bind $names /etc/hosts && rm -f $names; "
+			     "HOCKET_RANK=0 HOCKET_ID_ADDR=hocket-test:%d exec %s\" & "
+			     "HOCKET_RANK=1 HOCKET_ID_ADDR=127.0.0.1:%d %s && wait; rm -f $names",
+			     port, example, port, example),
+			 0);
+	assert_int_equal(times("of 2: the sum is 3\n"), 2);
+}
+
 static void bad_addresses_are_refused(void **state)
 {
 	const char *bad[] = {"localhost", "::1", "[::1]", ":77", "[]:77", "host:", "::1:77"};
@@ -419,6 +437,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(under_hocket_run),
 		cmocka_unit_test(under_torchrun),
 		cmocka_unit_test(an_address_by_hand),
+		cmocka_unit_test(a_name_of_the_host_itself),
 		cmocka_unit_test(bad_addresses_are_refused),
 		cmocka_unit_test(a_lonely_process_is_told),
 		cmocka_unit_test(the_launcher_can_be_named),
