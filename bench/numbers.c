@@ -18,7 +18,7 @@ int hk_bench_parse_size(const char *text, size_t *bytes)
 	v = strtod(text, &end);
 	if (end == text || errno)
 		return -1;
-	suffix = *end ? strchr(suffixes, *end & ~0x20) : NULL;
+	suffix = *end & ~0x20 ? strchr(suffixes, *end & ~0x20) : NULL; /* no blank */
 	if (suffix) {
 		scale = ldexp(1, 10 * (int)(suffix - suffixes + 1));
 		end++;

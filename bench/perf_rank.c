@@ -288,11 +288,11 @@ static int wait(struct rank *r)
 	return try(r, failure, r->job->coll->name);
 }
 
-static int call(struct rank *r, const struct variant *v, int calls, bool wait_for_each)
+static int call(struct rank *r, const struct variant *v, int64_t calls, bool wait_for_each)
 {
 	struct hk_perf_call c = make_call(r, v);
 
-	for (int i = 0; i < calls; i++)
+	for (int64_t i = 0; i < calls; i++)
 		if (try(r, r->job->coll->call(&c), r->job->coll->name) ||
 		    (wait_for_each && wait(r)))
 			return -1;
@@ -305,7 +305,7 @@ static int iterate(struct rank *r, const struct variant *v, int iters)
 	bool each = r->blocking && r->gpu;
 
 	if (!v->replays)
-		return call(r, v, iters * r->job->options->agg_iters, each) ? -1 : wait(r);
+		return call(r, v, (int64_t)iters * r->job->options->agg_iters, each) ? -1 : wait(r);
 	for (int i = 0; i < iters; i++)
 		if (hk_bench_gpu_replay(r->gpu) || (each && wait(r)))
 			return -1;

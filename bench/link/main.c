@@ -193,14 +193,16 @@ static void fill(uint8_t *data, size_t bytes, unsigned seed)
 		data[i] = (uint8_t)((i * 2654435761u + seed) >> 5);
 }
 
-/* One message each way; *wrong is how many differed from what was sent. */
-static int check_way(struct hk_lp_way *w, size_t bytes, uint8_t *want, unsigned *wrong)
+/* One message each way; *wrong is how many differed from what was sent. Ways share buffers: so each
+ * has data of its own, and each rank. */
+static int check_way(struct hk_lp_way *w, unsigned way, size_t bytes, uint8_t *want,
+		     unsigned *wrong)
 {
-	unsigned seed = (unsigned)bytes * 31;
+	unsigned seed = (unsigned)bytes * 31 + way * 0x9e3779b1u;
 	int err = 0;
 
-	fill(w->out, bytes, seed + (unsigned)w->run->rank);
-	fill(want, bytes, seed + (unsigned)w->run->peer);
+	fill(w->out, bytes, seed ^ ((unsigned)w->run->rank + 1) * 0x85ebca6bu);
+	fill(want, bytes, seed ^ ((unsigned)w->run->peer + 1) * 0x85ebca6bu);
 	for (int turn = 0; turn < 2 && !err; turn++) {
 		if (turn == w->run->rank) {
 			err = w->ops->pass(w, bytes);
@@ -222,7 +224,7 @@ static int check(struct contest *c, size_t bytes, unsigned *wrong)
 	for (unsigned i = 0; i < c->nways && !err; i++) {
 		unsigned before = mine;
 
-		err = check_way(c->ways[i], bytes, want, &mine);
+		err = check_way(c->ways[i], i, bytes, want, &mine);
 		if (mine != before)
 			fprintf(stderr,
 				"link_perf: %s, %s: a message of %zu bytes to rank %d "

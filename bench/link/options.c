@@ -66,7 +66,8 @@ static int set(struct hk_lp_options *o, int flag, const char *text)
 		o->transports = text;
 		return *text ? 0 : -1;
 	case 'b':
-		return hk_bench_parse_size(text, &o->min_bytes) || o->min_bytes < HK_LP_MIN_BYTES
+		return hk_bench_parse_size(text, &o->min_bytes) || o->min_bytes < HK_LP_MIN_BYTES ||
+				       o->min_bytes > UINT32_MAX / 2
 			       ? -1
 			       : 0;
 	case 'e':
@@ -105,7 +106,7 @@ static const char *objection(int flag)
 	case 't':
 		return "names no transport";
 	case 'b':
-		return "is no size from 8 bytes on";
+		return "is no size from 8 bytes to 2 GiB";
 	case 'e':
 		return "is no size up to 2 GiB";
 	case 'i':

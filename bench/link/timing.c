@@ -97,6 +97,8 @@ static int stream(struct hk_lp_way *w, size_t bytes, unsigned n, enum kind kind,
 	int64_t start;
 	int err = ping_pong(w, HK_LP_MIN_BYTES, 1, NULL); /* both are here */
 
+	/* Who only receives now does not look after what it has sent any more. */
+	err = err ? err : drain(w);
 	start = hk_now_ns();
 	if (!err)
 		err = w->ops->stream(w, bytes, n, both || first, both || !first);

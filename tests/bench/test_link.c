@@ -175,7 +175,9 @@ static void other_sizes_and_modes(void **state)
 
 static void what_makes_no_sense_is_refused(void **state)
 {
-	refuses(2, "-b 4", "-b: '4' is no size from 8 bytes on");
+	refuses(2, "-b 4", "-b: '4' is no size from 8 bytes to 2 GiB");
+	refuses(2, "-b 5G", "-b: '5G' is no size from 8 bytes to 2 GiB");
+	refuses(2, "-b '64 '", "-b: '64 ' is no size");
 	refuses(2, "-f 1", "-f: '1' is no factor above 1");
 	refuses(2, "-b 64 -e 8", "maxbytes (8) is below minbytes (64)");
 	refuses(2, "-r 0", "-r: '0'");
