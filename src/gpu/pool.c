@@ -196,6 +196,8 @@ void hk_gpu_pool_give(struct hk_gpu_pool *pool, CUdeviceptr at, bool again)
 		p = p->next;
 	if (p)
 		p->state = again ? FREE : SPENT;
+	if (p && !again && p->kind == HK_GPU_HOST) /* it serves no reservation any more */
+		pool->host_bytes -= p->bytes;
 	join(pool);
 	pthread_mutex_unlock(&lock);
 }
