@@ -240,7 +240,8 @@ struct hk_verbs_send {
 	uint32_t staging_bytes;
 	struct hk_verbs_last last[HK_VERBS_PATHS];
 	struct hk_verbs_ring ring; /* the receiver's */
-	bool grow, grow_told;	   /* a message is too long for the ring */
+	bool grow, grow_told;	   /* a message is too long for the ring ... */
+	bool grow_unfit;	   /* ... and the place that it was offered is for another */
 	struct hk_verbs_reg *reg;  /* of what lends said yes to */
 	struct hk_verbs_outgoing {
 		enum hk_verbs_stage stage;
@@ -263,7 +264,8 @@ struct hk_verbs_recv {
 	bool grow;	      /* the sender has a message that is too long for the ring: ... */
 	uint32_t grow_number; /* ... this one ... */
 	uint32_t grow_bytes;  /* ... so long ... */
-	uint32_t grow_looks;  /* ... and it was looked for so often without an offer */
+	uint32_t grow_looks;  /* ... and it was looked for so often without an offer, ... */
+	bool grow_unfit;      /* ... or with one that is not for it */
 	bool announced;
 	struct hk_verbs_memory ring;
 	uint32_t ring_bytes, stride;
@@ -439,7 +441,7 @@ void hk_verbs_recv_sever(struct hk_verbs_recv *r);
 void hk_verbs_send_push(struct hk_verbs_send *s);
 void hk_verbs_recv_push(struct hk_verbs_recv *r);
 /* The sender waits with this message, which is too long; none after it is under way. */
-void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number, uint32_t bytes);
+void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number, uint32_t bytes, bool unfit);
 /* The receiver has released all messages before one whose number ends so. */
 void hk_verbs_credit(struct hk_verbs_send *s, uint8_t released);
 /* A message has come. */

@@ -17,7 +17,7 @@
 #include "verbs.h"
 
 enum kind { PROBE = 1, RING, PLACES, GROW, ARRIVED, JOIN, BYE };
-enum { LAST = 1, ANSWER = 2 }; /* flags */
+enum { LAST = 1, ANSWER = 2, UNFIT = 4 }; /* flags */
 
 #define PLACES_MOST  4u
 #define ARRIVED_MOST 20u
@@ -203,6 +203,7 @@ static void tell_grow(struct hk_verbs_send *s)
 
 	c->channel = (uint8_t)s->base.channel;
 	c->message = htole32(s->first);
+	c->flags = htole16(s->grow_unfit ? UNFIT : 0);
 	c->grow = htole32(s->out[s->first % HK_VERBS_SLOTS].bytes);
 	end(s->link, sizeof(c->grow));
 	s->grow_told = true;
@@ -411,7 +412,8 @@ static void take(struct hk_verbs_link *l, const struct control *c, uint32_t leng
 		take_places(l, c);
 	else if (c->kind == GROW && length >= HEAD + sizeof(c->grow) && l->recvs[c->channel] &&
 		 le32toh(c->grow) <= l->ep->slot_bytes)
-		hk_verbs_recv_grow(l->recvs[c->channel], le32toh(c->message), le32toh(c->grow));
+		hk_verbs_recv_grow(l->recvs[c->channel], le32toh(c->message), le32toh(c->grow),
+				   le16toh(c->flags) & UNFIT);
 	else if (c->kind == ARRIVED && c->count <= ARRIVED_MOST &&
 		 length >= HEAD + c->count * sizeof(struct arrived))
 		take_arrived(l, c);

@@ -143,7 +143,7 @@ static void grow(struct hk_verbs_recv *r)
 	hk_verbs_control_push(r->link);
 }
 
-void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number, uint32_t bytes)
+void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number, uint32_t bytes, bool unfit)
 {
 	/* Told again, over another path: the sender knows of the ring by now, or soon will. */
 	if (bytes <= r->ring_bytes)
@@ -152,6 +152,7 @@ void hk_verbs_recv_grow(struct hk_verbs_recv *r, uint32_t number, uint32_t bytes
 	r->grow_number = number;
 	r->grow_bytes = bytes;
 	r->grow_looks = 0;
+	r->grow_unfit = unfit;
 }
 
 void hk_verbs_recv_push(struct hk_verbs_recv *r)
@@ -171,8 +172,8 @@ static int __attribute__((noinline)) not_here(struct hk_verbs_recv *r)
 	if (l->error)
 		return r->error = l->error;
 	hk_verbs_recv_push(r);
-	if (r->grow && r->grow_number == r->number && !offered_of(r, r->number) &&
-	    ++r->grow_looks >= GROW_LOOKS)
+	if (r->grow && r->grow_number == r->number &&
+	    (r->grow_unfit || !offered_of(r, r->number)) && ++r->grow_looks >= GROW_LOOKS)
 		grow(r);
 	if (!l->gone)
 		return 0;

@@ -132,8 +132,8 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 	struct hk_verbs_link *l = s->link;
 	struct hk_verbs_outgoing *o = out_of(s, number);
 	const struct hk_verbs_place *to = &s->places[number % HK_VERBS_SLOTS];
-	bool direct =
-		to->at && to->number == number && to->bytes == o->bytes && to->mark == o->mark;
+	bool offered = to->at && to->number == number;
+	bool direct = offered && to->bytes == o->bytes && to->mark == o->mark;
 	struct hk_verbs_recv *back = l->recvs[s->base.channel];
 	struct ibv_sge sge[2];
 	struct ibv_send_wr wr = {.sg_list = sge};
@@ -143,8 +143,14 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 	if (!p || (!direct && !s->ring.at))
 		return 0;
 	if (!direct && o->bytes > s->ring.bytes) {
-		/* The receiver makes it when it has released all that comes before. */
+		/* The receiver makes it when it has released all that comes before. It may have
+		 * offered a place meanwhile, and counts on that until it learns that the place is
+		 * for another message: one of a call that differs between the ranks. */
 		s->grow = true;
+		if (offered && !s->grow_unfit) {
+			s->grow_unfit = true;
+			s->grow_told = false;
+		}
 		return 0;
 	}
 	bytes = direct ? aim_direct(s, to, p, &wr) : aim_slot(s, number, p, &wr);
@@ -166,7 +172,7 @@ static int post(struct hk_verbs_send *s, uint32_t number)
 	o->wr = p->posted - 1;
 	s->last[p->index] = (struct hk_verbs_last){o->wr, o->generation, true};
 	o->stage = HK_STAGE_POSTED;
-	s->grow = s->grow_told = false;
+	s->grow = s->grow_told = s->grow_unfit = false;
 	if (back)
 		back->told = back->number;
 	return 1;

@@ -46,6 +46,7 @@ void lender_sees_death(void **state);
 void offered_messages_arrive(void **state);
 void offered_and_lent_messages_arrive(void **state);
 void offers_that_do_not_fit(void **state);
+void a_long_offer_that_does_not_fit(void **state);
 void severed_memory_is_left_alone(void **state);
 void severed_loans_are_not_read(void **state);
 

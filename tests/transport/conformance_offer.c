@@ -254,6 +254,33 @@ void offers_that_do_not_fit(void **state)
 	close_fixture(&f);
 }
 
+/* The first long message of a connection, when there may be memory for short ones alone, and the
+ * place that it was offered is for another: what two ranks do whose calls differ. */
+void a_long_offer_that_does_not_fit(void **state)
+{
+	for (unsigned turn = 0; turn < 4; turn++) {
+		bool late = turn & 1, by_mark = turn & 2;
+		uint32_t k = 7;
+		struct fixture f;
+
+		open_fixture(&f, &taken);
+		send_message(&f, 2);
+		receive_message(&f, 2);
+		if (late)
+			send_message(&f, k);
+		offer(&f, k, k, size_of(k) - !by_mark, k + by_mark);
+		if (!late) {
+			settle(&f);
+			send_message(&f, k);
+		}
+		assert_false(receive_message(&f, k));
+		send_message(&f, k + 1);
+		receive_message(&f, k + 1);
+		assert_left_alone(&f);
+		close_fixture(&f);
+	}
+}
+
 /* Sends the messages that were offered places, as far as that goes: the sender need not know. */
 static void send_late(struct fixture *f)
 {

@@ -470,6 +470,7 @@ static const struct CMUnitTest checks[] = {
 	cmocka_unit_test(offered_messages_arrive),
 	cmocka_unit_test(offered_and_lent_messages_arrive),
 	cmocka_unit_test(offers_that_do_not_fit),
+	cmocka_unit_test(a_long_offer_that_does_not_fit),
 	cmocka_unit_test(severed_memory_is_left_alone),
 	cmocka_unit_test(severed_loans_are_not_read),
 };
