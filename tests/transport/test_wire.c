@@ -153,19 +153,29 @@ static int wire_dial(struct hk_wire *base, int peer, uint32_t tag, int *sock)
 	return 0;
 }
 
-/* Between processes nobody would listen any more for one that is gone. */
+static bool is_gone(struct test_wires *world, int rank)
+{
+	bool gone;
+
+	pthread_mutex_lock(&world->lock);
+	gone = world->ranks[rank].gone;
+	pthread_mutex_unlock(&world->lock);
+	return gone;
+}
+
+/* Between processes nobody would listen any more for one that is gone, and what came just before is
+ * closed. */
 static int wire_dial_by(struct hk_wire *base, int peer, uint32_t tag, unsigned route,
 			int64_t timeout_ns, int stop, int *sock)
 {
 	struct test_wires *world = ((struct wire *)base)->world;
-	bool gone;
+	int rc = is_gone(world, peer) ? -HK_EPEER : wire_dial(base, peer, tag, sock);
 
-	pthread_mutex_lock(&world->lock);
-	gone = world->ranks[peer].gone;
-	pthread_mutex_unlock(&world->lock);
-	if (gone)
-		return hk_fail_quiet(HK_EPEER, "rank %d no longer listens", peer);
-	return wire_dial(base, peer, tag, sock);
+	if (!rc && is_gone(world, peer)) {
+		close(*sock);
+		rc = -HK_EPEER;
+	}
+	return rc == -HK_EPEER ? hk_fail_quiet(HK_EPEER, "rank %d no longer listens", peer) : rc;
 }
 
 static int wire_answer(struct hk_wire *base, int peer, uint32_t tag, int *sock)
