@@ -96,9 +96,9 @@ over_ssh --hosts 127.0.0.2:1,127.0.0.3:1 sh -c 'test $RANK = 0 || exit 7; exec s
 [ $? = 7 ] && grep -q 'rank 1 (pid [0-9]* on 127.0.0.3) exited with status 7' "$dir/output"
 check "a rank's status comes back, and ends the others"
 
-# ^C: everything goes, on both sides.
+# ^C: everything goes, on both sides. A job in the background would ignore it.
 mark=61.$$
-"$hocket" run --ssh "$ssh" --hosts 127.0.0.2:1,127.0.0.3:1 --timeout 40 \
+env --default-signal=INT "$hocket" run --ssh "$ssh" --hosts 127.0.0.2:1,127.0.0.3:1 --timeout 40 \
 	sh -c "echo up; exec sleep $mark" >"$dir/output" 2>&1 &
 job=$!
 for ((wait = 0; wait < 100; wait++)); do
