@@ -83,6 +83,14 @@ static int build_phase(struct broadcast *c, enum hk_rail_phase phase, unsigned s
 	return err ? err : build_receives(c, phase, stage);
 }
 
+/* A step moves so many chunks at most. */
+static void build_copy(struct hk_builder *b, uint32_t lane, uint32_t first, uint32_t n)
+{
+	for (uint32_t at = 0; at < n; at += UINT16_MAX)
+		hk_build_copy(b, lane, HK_IN, first + at, HK_OUT, first + at,
+			      n - at < UINT16_MAX ? n - at : UINT16_MAX);
+}
+
 static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 {
 	struct hk_rails rails;
@@ -106,8 +114,7 @@ static int build(const struct hk_problem *p, int rank, struct hk_builder *b)
 			err = build_phase(&c, HK_RAIL_ALL_GATHER, k);
 		free(c.parts.parts);
 		if (rank == p->root && !p->inplace)
-			hk_build_copy(b, hk_build_lane(b, 2 * i), HK_IN, c.first, HK_OUT, c.first,
-				      rails.pieces);
+			build_copy(b, hk_build_lane(b, 2 * i), c.first, rails.pieces);
 	}
 	hk_rails_free(&rails);
 	return err;

@@ -7,9 +7,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "error.h"
 
@@ -104,13 +107,25 @@ static bool is_xml(const char *text, size_t length)
 
 int hk_schedule_load(const char *path, struct hk_schedule **s)
 {
-	FILE *f = fopen(path, "re");
+	/* Nonblocking: opening a named pipe must not wait for somebody to write. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	size_t length = 0;
 	char *text = NULL;
+	struct stat st;
+	FILE *f;
 	int rc;
 
-	if (!f)
+	if (fd < 0)
 		return hk_fail_quiet(errno, "%s: %s", path, strerror(errno));
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return hk_fail_quiet(EINVAL, "%s: is no regular file", path);
+	}
+	f = fdopen(fd, "r");
+	if (!f) {
+		close(fd);
+		return hk_fail_quiet(ENOMEM, "%s: no memory to read it", path);
+	}
 	rc = read_all(f, path, &text, &length);
 	fclose(f);
 	if (rc)

@@ -20,6 +20,7 @@ struct reader {
 	struct hk_scan scan;
 	struct hk_schedule *s;
 	unsigned switches;
+	uint64_t moves;	 /* chunks of all steps so far */
 	unsigned seen;	 /* bits of the facts that the head has told */
 	unsigned *lines; /* of the steps of the program being read */
 	uint32_t max_lines;
@@ -297,6 +298,17 @@ static int read_program(struct reader *r, struct hk_assembly *a, bool *more)
 	return rc;
 }
 
+/* Proving bounds takes time for each chunk that moves. */
+static int add_moves(struct reader *r, const struct hk_program *prog, unsigned line)
+{
+	for (uint32_t i = 0; i < prog->nsteps; i++)
+		r->moves += prog->steps[i].nchunks;
+	return r->moves <= HK_FILE_MOVES
+		       ? 0
+		       : hk_file_fail(r->scan.source, line, "steps move more than %d chunks",
+				      HK_FILE_MOVES);
+}
+
 static int check_program(struct reader *r, const struct hk_program *prog, unsigned line)
 {
 	struct hk_report report = {.participant = -1};
@@ -330,6 +342,7 @@ static int read_programs(struct reader *r)
 			return rc;
 		rc = read_program(r, &a, &more);
 		s->programs[i] = a.prog;
+		rc = rc ? rc : add_moves(r, a.prog, line);
 		rc = rc ? rc : check_program(r, a.prog, line);
 	}
 	if (!rc && more)

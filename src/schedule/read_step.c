@@ -120,6 +120,12 @@ static int set_operands(struct hk_scan *scan, struct hk_step *s, const struct te
 				    "one operand of reduce must be its target");
 	if (recv)
 		s->from = t[source ? !own : 0].peer;
+	if (does & HK_READS_DST) {
+		int rc = set_chunks(scan, s, &t[!own]);
+
+		if (rc)
+			return rc;
+	}
 	return source ? set_source(scan, s, &t[own]) : 0;
 }
 

@@ -26,9 +26,9 @@ static int end_of(const struct hk_graph *g, int host)
 
 static int count_kind(const struct hk_graph *g, int host, enum hk_vertex_kind kind)
 {
-	int n = 0;
+	int n = 0, end = end_of(g, host);
 
-	for (int v = host; v < end_of(g, host); v++)
+	for (int v = host; v < end; v++)
 		n += g->vertices[v].kind == kind;
 	return n;
 }

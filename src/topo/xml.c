@@ -242,7 +242,9 @@ static void close_matrix(struct state *s)
 {
 	if (!s->nobjs)
 		return;
-	if (s->ngp != s->nobjs || s->nvalues != (size_t)s->nobjs * s->nobjs)
+	if (s->text)
+		refuse(s, EINVAL, "NVLinkBandwidth ends inside its numbers");
+	else if (s->ngp != s->nobjs || s->nvalues != (size_t)s->nobjs * s->nobjs)
 		refuse(s, EINVAL,
 		       "NVLinkBandwidth of %u objects has %u numbers of objects and %zu "
 		       "values",
@@ -268,7 +270,7 @@ static void close_numbers(struct state *s, bool values)
 		if (!isdigit((unsigned char)*at) || errno ||
 		    !(isspace((unsigned char)*end) || !*end) || v == UINT64_MAX)
 			refuse(s, EINVAL, "%.20s is no number", at);
-		else if (values ? s->nvalues == (size_t)s->nobjs * s->nobjs : s->ngp == s->nobjs)
+		else if (values ? s->nvalues >= (size_t)s->nobjs * s->nobjs : s->ngp >= s->nobjs)
 			refuse(s, EINVAL, "NVLinkBandwidth has more numbers than its %u objects",
 			       s->nobjs);
 		else if (values)

@@ -313,7 +313,7 @@ static void put_file(const char *dir, const char *name, const char *text)
 
 static void test_directory(void **state)
 {
-	char dir[] = "/tmp/hocket-test-XXXXXX", whole[2048];
+	char dir[] = "/tmp/hocket-test-XXXXXX", whole[2048], pipe[64];
 	static const char *const names[] = {"b.hks", "a.hks", "c.xml", "d.txt", "e.hks"};
 	struct hk_schedule *s = NULL;
 	struct seen seen = {0};
@@ -325,16 +325,19 @@ static void test_directory(void **state)
 	put_file(dir, "c.xml", "<algo");
 	put_file(dir, "d.txt", "of no interest");
 	put_file(dir, "e.hks", "");
+	snprintf(pipe, sizeof(pipe), "%s/f.hks", dir); /* must not wait for a writer */
+	assert_int_equal(mkfifo(pipe, 0600), 0);
 	assert_int_equal(hk_schedule_load_all(dir, note, &seen), 0);
-	assert_string_equal(seen.text, "a.hks b.hks c.xml e.hks ");
+	assert_string_equal(seen.text, "a.hks b.hks c.xml e.hks f.hks ");
 	assert_int_equal(seen.good, 2);
-	assert_int_equal(seen.bad, 2);
+	assert_int_equal(seen.bad, 3);
+	assert_int_equal(unlink(pipe), 0);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		put_file(dir, names[i], NULL);
 	assert_int_equal(rmdir(dir), 0);
 	assert_int_equal(hk_schedule_load_all(dir, note, &seen), -ENOENT);
 	assert_int_equal(hk_schedule_load(dir, &s), -ENOENT);
-	assert_int_equal(hk_schedule_load("/", &s), -EIO);
+	assert_int_equal(hk_schedule_load("/", &s), -EINVAL);
 }
 
 static void test_bytes(void **state)

@@ -176,6 +176,10 @@ static const struct {
 	{OPEN "</object><distances2 name=\"NVLinkBandwidth\" nbobjs=\"1\"><indexes>x</indexes>"
 	      "</distances2></topology>",
 	 "is no number"},
+	{OPEN "</object><distances2 name=\"NVLinkBandwidth\" nbobjs=\"2\"><indexes>1 2</indexes>"
+	      "<u64values>1 2 3 4</u64values><u64values> 5 6 7 8 9 10 11 12 13 14 15 16 17"
+	      "<distances2 name=\"x\"></distances2></u64values></distances2></topology>",
+	 "ends inside its numbers"},
 	{OPEN "</object><distances2 name=\"NVLinkBandwidth\" indexing=\"os\"/></topology>",
 	 "indexed by os"},
 	{"<!DOCTYPE t [<!ENTITY a \"b\">]>" OPEN SHUT, "declares an entity"},
