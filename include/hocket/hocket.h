@@ -384,6 +384,8 @@ HOCKET_API hocketResult_t hocketGroupEnd(void);
  * not have it. Free with hocketMemFree; NULL is fine there. */
 HOCKET_API hocketResult_t hocketMemAlloc(void **ptr, size_t size);
 HOCKET_API hocketResult_t hocketMemFree(void *ptr);
+/* How many GPUs this process sees, numbered from 0; 0 where there is no driver. */
+HOCKET_API hocketResult_t hocketDeviceCount(int *count);
 /* Memory of a GPU, named as in hocketConfig_t; with HOCKET_DEVICE_NONE the same as hocketMemAlloc.
  * Not zeroed. Free with hocketMemFree. A piece may take up whole grains of the driver (2 MiB). */
 HOCKET_API hocketResult_t hocketDeviceMemAlloc(void **ptr, size_t size, int device);

@@ -545,6 +545,7 @@ void hk_comm_destroy(struct hk_comm *c)
 	hk_layout_free(c->layout);
 	free(c->addrs);
 	hk_comm_free_windows(c);
+	hk_comm_free_regions(c);
 	free(c->via);
 	free(c->sends);
 	free(c->recvs);

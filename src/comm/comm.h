@@ -25,7 +25,6 @@
 #define HK_MAX_TRANSPORTS 8
 #define HK_COLL_CHANNELS  32 /* of collectives: algorithms use up to twice config.channels */
 #define HK_MAX_REDOPS	  64
-#define HK_MAX_REGIONS	  1024
 #define HK_NBUCKETS	  65 /* sizes by power of two */
 
 /* The configuration in force: defaults, then environment, then hocketConfig_t. */
@@ -151,7 +150,8 @@ struct hk_premul {
 };
 
 struct hk_region {
-	void *base; /* NULL: unused */
+	struct hk_region *next;
+	void *base;
 	size_t bytes;
 	bool attached; /* its block is known to the transports */
 	struct hk_memory block;
@@ -207,7 +207,7 @@ struct hk_comm {
 	struct hk_exec_stats stats;
 	union hk_scalar mean[HK_NTYPES]; /* 1 / nranks, as the kernels take it */
 	struct hk_premul premuls[HK_MAX_REDOPS];
-	struct hk_region regions[HK_MAX_REGIONS];
+	struct hk_region *regions;
 
 	bool severed; /* its endpoints are; of the thread whose call it is */
 
@@ -279,6 +279,7 @@ void hk_comm_unlock_memory(struct hk_comm *c);
  * in another way. */
 int hk_comm_copy(struct hk_comm *c, const struct hk_request *req);
 void hk_comm_free_windows(struct hk_comm *c);
+void hk_comm_free_regions(struct hk_comm *c);
 
 /* --- result.c --- */
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "arena.h"
 #include "comm.h"
@@ -33,6 +34,14 @@ hocketResult_t hocketMemAlloc(void **ptr, size_t size)
 	return hk_result(hk_arena_alloc(size, ptr));
 }
 
+hocketResult_t hocketDeviceCount(int *count)
+{
+	if (!count)
+		return hk_result(hk_fail_quiet(EINVAL, "hocketDeviceCount: count is NULL"));
+	*count = hk_gpu_exec_count();
+	return hocketSuccess;
+}
+
 hocketResult_t hocketDeviceMemAlloc(void **ptr, size_t size, int device)
 {
 	if (!ptr)
@@ -58,6 +67,13 @@ hocketResult_t hocketMemFree(void *ptr)
 		ptr));
 }
 
+static void detach(struct hk_comm *c, struct hk_region *r, unsigned nendpoints)
+{
+	for (unsigned i = 0; r->attached && i < nendpoints; i++)
+		if (c->endpoints[i])
+			c->endpoints[i]->transport->detach(c->endpoints[i], &r->block);
+}
+
 static int attach(struct hk_comm *c, struct hk_region *r)
 {
 	r->attached = hk_arena_find(r->base, r->bytes, &r->block);
@@ -66,53 +82,62 @@ static int attach(struct hk_comm *c, struct hk_region *r)
 		r->attached = true;
 	}
 	for (unsigned i = 0; r->attached && i < c->nendpoints; i++) {
-		int err;
+		int err = c->endpoints[i]
+				  ? c->endpoints[i]->transport->attach(c->endpoints[i], &r->block)
+				  : 0;
 
-		if (!c->endpoints[i])
-			continue;
-		err = c->endpoints[i]->transport->attach(c->endpoints[i], &r->block);
-		if (err)
+		if (err) {
+			detach(c, r, i);
 			return err;
+		}
 	}
 	return 0;
 }
 
 static int add_region(struct hk_comm *c, void *buff, size_t size, void **handle)
 {
+	struct hk_region *r = malloc(sizeof(*r));
 	int err;
 
-	for (unsigned i = 0; i < HK_MAX_REGIONS; i++) {
-		if (c->regions[i].base)
-			continue;
-		c->regions[i] = (struct hk_region){.base = buff, .bytes = size};
-		err = attach(c, &c->regions[i]);
-		if (err) {
-			c->regions[i].base = NULL;
-			return err;
-		}
-		*handle = &c->regions[i];
-		return 0;
+	if (!r)
+		return hk_fail(ENOMEM, "no memory for a registration");
+	*r = (struct hk_region){.next = c->regions, .base = buff, .bytes = size};
+	err = attach(c, r);
+	if (err) {
+		free(r);
+		return err;
 	}
-	return hk_fail_quiet(EMFILE,
-			     "hocketCommRegister: %d regions are registered; deregister some",
-			     HK_MAX_REGIONS);
+	c->regions = r;
+	*handle = r;
+	return 0;
 }
 
-static int drop_region(struct hk_comm *c, void *handle)
+static int drop_region(struct hk_comm *c, const void *handle)
 {
-	uintptr_t at = (uintptr_t)handle, base = (uintptr_t)c->regions;
-	struct hk_region *r = handle;
+	struct hk_region **place = &c->regions, *r;
 
-	if (at < base || at >= base + sizeof(c->regions) || (at - base) % sizeof(*r) || !r->base)
+	while (*place && *place != handle)
+		place = &(*place)->next;
+	r = *place;
+	if (!r)
 		return hk_fail_quiet(EINVAL,
 				     "hocketCommDeregister: %p is no registration of this "
 				     "communicator",
 				     handle);
-	for (unsigned i = 0; r->attached && i < c->nendpoints; i++)
-		if (c->endpoints[i])
-			c->endpoints[i]->transport->detach(c->endpoints[i], &r->block);
-	*r = (struct hk_region){.base = NULL};
+	*place = r->next;
+	detach(c, r, c->nendpoints);
+	free(r);
 	return 0;
+}
+
+void hk_comm_free_regions(struct hk_comm *c)
+{
+	while (c->regions) {
+		struct hk_region *r = c->regions;
+
+		c->regions = r->next;
+		free(r);
+	}
 }
 
 int hk_comm_register(struct hk_comm *c, void *buff, size_t size, void **handle)

@@ -80,7 +80,10 @@ static hocketResult_t init_all(ncclComm_t *comms, int ndev, const int *devlist)
 	hocketUniqueId id;
 	hocketConfig_t config;
 	hocketResult_t result = hocketGetUniqueId(&id), end;
+	int count = 0;
 
+	if (result == hocketSuccess)
+		result = hocketDeviceCount(&count);
 	if (result == hocketSuccess)
 		result = hocketGroupStart();
 	if (result != hocketSuccess)
@@ -89,7 +92,7 @@ static hocketResult_t init_all(ncclComm_t *comms, int ndev, const int *devlist)
 	for (int i = 0; i < ndev; i++)
 		comms[i] = NULL;
 	for (int i = 0; i < ndev && result == hocketSuccess; i++) {
-		config.device = devlist ? devlist[i] : HOCKET_CONFIG_UNDEF_INT;
+		config.device = devlist ? devlist[i] : count ? i % count : HOCKET_CONFIG_UNDEF_INT;
 		result = hocketCommInitRankConfig(hk_compat_place(&comms[i]), ndev, id, i, &config);
 	}
 	end = hocketGroupEnd();

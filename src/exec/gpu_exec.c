@@ -73,6 +73,11 @@ fail:
 	return err;
 }
 
+int hk_gpu_exec_count(void)
+{
+	return hk_gpu_count();
+}
+
 int hk_gpu_exec_current(void)
 {
 	int device = hk_gpu_current();

@@ -30,6 +30,8 @@ struct hk_gpu_guard {
 int hk_gpu_exec_open(int device, struct hk_gpu_exec **x);
 /* What -2 means in this thread; -1 where there is no GPU. */
 int hk_gpu_exec_current(void);
+/* How many this process sees. */
+int hk_gpu_exec_count(void);
 struct hk_gpu *hk_gpu_exec_gpu(const struct hk_gpu_exec *x);
 int hk_gpu_exec_device(const struct hk_gpu_exec *x);
 /* The same on all ranks of one GPU. */

@@ -111,8 +111,7 @@ static void test_windows(void **state)
 	assert_non_null(two);
 	assert_int_equal(ncclWinGetUserPtr(comm, two, &out), ncclSuccess);
 	assert_ptr_equal(out, (char *)buff + 4096);
-	refused(ncclCommWindowRegister(comm, buff, 4096, &one, 0x40), ncclInvalidArgument,
-		"winFlags");
+	refused(ncclCommWindowRegister(comm, buff, 4096, &one, 0x40), ncclInvalidArgument, "flags");
 	refused(ncclCommWindowRegister(comm, NULL, 4096, &one, 0), ncclInvalidArgument, "buff");
 	refused(ncclWinGetUserPtr(comm, (ncclWindow_t)(void *)buff, &out), ncclInvalidArgument,
 		"no window");

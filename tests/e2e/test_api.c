@@ -247,6 +247,7 @@ static void test_memory(void **state)
 	hocketComm_t comm = alone();
 	unsigned char *p;
 	void *handle, *other;
+	int devices = -1;
 
 	refused(hocketMemAlloc(NULL, 5), hocketInvalidArgument, "NULL");
 	refused(hocketMemAlloc((void **)&p, SIZE_MAX - 5), hocketInvalidArgument, "bytes");
@@ -259,6 +260,9 @@ static void test_memory(void **state)
 		assert_int_equal(hocketMemFree(p), hocketSuccess);
 	}
 	refused(hocketMemFree(p), hocketInvalidArgument, "freed already");
+	refused(hocketDeviceCount(NULL), hocketInvalidArgument, "NULL");
+	assert_int_equal(hocketDeviceCount(&devices), hocketSuccess);
+	assert_true(devices >= 0);
 	assert_int_equal(hocketMemFree(NULL), hocketSuccess);
 
 	assert_int_equal(hocketMemAlloc((void **)&p, 100), hocketSuccess);
@@ -271,6 +275,10 @@ static void test_memory(void **state)
 	assert_int_equal(hocketCommDeregister(comm, handle), hocketSuccess);
 	refused(hocketCommDeregister(comm, handle), hocketInvalidArgument, "registration");
 	refused(hocketCommDeregister(comm, p), hocketInvalidArgument, "registration");
+	/* As many as an allocator of a large machine's memory has segments. */
+	for (unsigned i = 0; i < 2000; i++)
+		assert_int_equal(hocketCommRegister(comm, p, 1 + i % 100, &other), hocketSuccess);
+	assert_int_equal(hocketCommDeregister(comm, other), hocketSuccess);
 	assert_int_equal(hocketMemFree(p), hocketSuccess);
 	assert_int_equal(hocketCommDestroy(comm), hocketSuccess);
 }
