@@ -379,7 +379,7 @@ static void fail(struct hk_batch *b, struct track *t, int err)
 			b->err = err;
 			strncpy(b->error, hk_last_error(), sizeof(b->error) - 1);
 		}
-		over = err != -HK_ESWITCH;
+		over = err != -HK_ESWITCH || !t->started;
 		if (!over)
 			err = start_next(t);
 	}
@@ -482,8 +482,11 @@ static int batch_failed(struct hk_watch *w)
 	for (unsigned i = 0; i < b->ntracks; i++) {
 		struct track *t = &b->tracks[i];
 		struct hk_watch *own = &t->comm->watch.watch;
-		int err = t->done ? 0 : own->failed(own);
+		int err = 0;
 
+		/* Before its turn the means of the call are another thread's, switches too. */
+		if (!t->done)
+			err = t->started ? own->failed(own) : hk_comm_check(t->comm);
 		if (err)
 			fail(b, t, err);
 	}
@@ -560,7 +563,12 @@ static int launch(struct hk_batch *b)
 
 int hk_batch_launch(struct hk_batch *b)
 {
-	int err = launch(b);
+	int err;
+
+	/* Those on host streams come first, as before a single call. */
+	for (unsigned i = 0; i < b->ntracks; i++)
+		hk_comm_quiesce(b->tracks[i].comm);
+	err = launch(b);
 
 	release(b);
 	return err;
@@ -579,8 +587,11 @@ static void launch_and_wait(struct hk_batch *b)
 			t->p2p[k].stream = hk_gpu_exec_stream(t->comm->gpu);
 	}
 	launch(b);
-	for (unsigned i = 0; i < b->ntracks; i++)
-		note(b, hk_gpu_exec_wait(b->tracks[i].comm->gpu));
+	for (unsigned i = 0; i < b->ntracks; i++) {
+		int err = hk_gpu_exec_wait(b->tracks[i].comm->gpu);
+
+		note(b, err ? hk_comm_fail(b->tracks[i].comm, err) : 0);
+	}
 }
 
 static int run(struct hk_batch *b)

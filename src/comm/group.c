@@ -14,7 +14,9 @@
 
 struct item {
 	hocketComm_t handle;
-	struct hk_comm *comm; /* what the handle meant at the call; looked up again at the end */
+	struct hk_comm *comm; /* what the handle meant at the call; looked up again at the end, and
+			       * not to be used before: it may have been destroyed */
+	bool gpu, launch;     /* it has a GPU, and the call goes to a CUDA stream */
 	hocketStream_t stream;
 	struct hk_request req;
 	unsigned batch; /* which batch it goes to: the lowest number of an item of it */
@@ -156,7 +158,13 @@ int hk_group_add(hocketComm_t handle, struct hk_comm *c, struct hk_request *req,
 		hk_request_free(req);
 		return err;
 	}
-	g->items[g->n] = (struct item){handle, c, stream, *req, g->n};
+	g->items[g->n] = (struct item){.handle = handle,
+				       .comm = c,
+				       .gpu = c->gpu,
+				       .launch = cuda,
+				       .stream = stream,
+				       .req = *req,
+				       .batch = g->n};
 	g->n++;
 	return 0;
 }
@@ -238,12 +246,6 @@ static int finish_makings(struct group *g)
 	return err ? err : going_on ? -EINPROGRESS : 0;
 }
 
-/* It goes to a CUDA stream, and not to a host stream. */
-static bool is_launch(const struct item *item)
-{
-	return item->comm->gpu && !hk_stream_is_ours(item->stream);
-}
-
 static void join(struct group *g, unsigned a, unsigned b)
 {
 	unsigned from = g->items[a].batch, to = g->items[b].batch;
@@ -265,8 +267,7 @@ static int sort(struct group *g)
 
 		/* As most are: what goes for the one before goes for it. */
 		if (last && last->comm == g->items[i].comm &&
-		    (last->stream == g->items[i].stream ||
-		     (is_launch(last) && is_launch(&g->items[i])))) {
+		    (last->stream == g->items[i].stream || (last->launch && g->items[i].launch))) {
 			g->items[i].batch = last->batch;
 			continue;
 		}
@@ -275,17 +276,17 @@ static int sort(struct group *g)
 
 			/* CUDA's streams order themselves; and all that has GPUs is queued before
 			 * any of it is waited for. */
-			if (is_launch(a) || is_launch(b)) {
-				if (is_launch(a) && is_launch(b) && a->batch != b->batch)
+			if (a->launch || b->launch) {
+				if (a->launch && b->launch && a->batch != b->batch)
 					join(g, i, j);
-				if (is_launch(a) != is_launch(b) && a->comm == b->comm)
+				if (a->launch != b->launch && a->comm == b->comm)
 					return hk_fail_quiet(
 						HK_EUSAGE,
 						"a group has calls of one communicator on host "
 						"streams and on CUDA streams; use one kind");
 				continue;
 			}
-			if (a->stream && a->stream == b->stream && !a->comm->gpu != !b->comm->gpu)
+			if (a->stream && a->stream == b->stream && a->gpu != b->gpu)
 				return hk_fail_quiet(
 					HK_EUSAGE,
 					"a group has calls of communicators with and without a GPU "
@@ -351,7 +352,7 @@ static int run(struct group *g)
 		if (batches[i])
 			err = hk_batch_check(batches[i]);
 		/* It was one at the call. */
-		if (!err && g->items[i].stream && !is_launch(&g->items[i]))
+		if (!err && g->items[i].stream && !g->items[i].launch)
 			err = hk_stream_check(g->items[i].stream);
 	}
 	for (unsigned i = 0; i < g->n && batches; i++) {
@@ -363,7 +364,7 @@ static int run(struct group *g)
 			hk_batch_free(batches[i]);
 			continue;
 		}
-		if (is_launch(&g->items[i])) {
+		if (g->items[i].launch) {
 			int one = hk_batch_launch(batches[i]);
 
 			launched = launched ? launched : one;

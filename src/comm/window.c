@@ -184,10 +184,24 @@ static void discard(struct hk_comm *c, struct hocketWindow *w)
 	free(w);
 }
 
+static const char *objection(const void *buff, size_t size, const hocketWindow_t *win, int flags)
+{
+	if (!buff)
+		return "buff is NULL";
+	if (!size)
+		return "size is 0";
+	if (!win)
+		return "win is NULL";
+	return flags & ~HOCKET_WINDOW_SYMMETRIC ? "flags has bits that are none of HOCKET_WINDOW_*"
+						: NULL;
+}
+
+/* A rank whose arguments are wrong takes part, too: or the others would wait for it. */
 static int make(struct hk_comm *c, void *buff, size_t size, int flags, uint64_t turn,
 		struct hocketWindow **out)
 {
 	struct hocketWindow *w = calloc(1, sizeof(*w));
+	const char *wrong = objection(buff, size, out, flags);
 	int err;
 
 	hk_comm_await_turn(c, turn);
@@ -196,6 +210,8 @@ static int make(struct hk_comm *c, void *buff, size_t size, int flags, uint64_t 
 		w->peers = calloc((size_t)c->nranks, sizeof(*w->peers));
 	}
 	err = w && w->peers ? hk_comm_check(c) : hk_fail(ENOMEM, "no memory for a window");
+	if (!err && wrong)
+		err = hk_fail_quiet(EINVAL, "hocketCommWindowRegister: %s", wrong);
 	if (!err)
 		err = hk_comm_register(c, buff, size, &w->region);
 	if (!err)
@@ -341,6 +357,7 @@ static void *run(void *arg)
 {
 	struct registering *r = arg;
 
+	hk_comm_quiesce(r->c); /* as outside a group */
 	r->err = make(r->c, r->buff, r->size, r->flags, r->turn, r->win);
 	if (r->err)
 		strncpy(r->error, hk_last_error(), sizeof(r->error) - 1);
@@ -387,17 +404,15 @@ hocketResult_t hocketCommWindowRegister(hocketComm_t comm, void *buff, size_t si
 		.comm = comm, .buff = buff, .size = size, .win = win, .flags = flags};
 	int err;
 
-	if (!buff || !size || !win || flags & ~HOCKET_WINDOW_SYMMETRIC)
-		return hk_result(
-			hk_fail_quiet(EINVAL, "hocketCommWindowRegister: %s",
-				      !buff   ? "buff is NULL"
-				      : !size ? "size is 0"
-				      : !win  ? "win is NULL"
-					      : "flags has bits that are none of HOCKET_WINDOW_*"));
-	*win = NULL;
+	if (win)
+		*win = NULL;
 	r.c = hk_handle_enter(comm);
-	if (!r.c)
-		return hk_result(hk_handle_why());
+	if (!r.c) {
+		err = hk_handle_why();
+		if (hk_group_open())
+			hk_group_refuse(err);
+		return hk_result(err);
+	}
 	r.turn = hk_comm_take_turn(r.c);
 	if (hk_group_open()) {
 		err = begin_in_group(&r);

@@ -24,14 +24,12 @@ static hocketWindow_t window_of(ncclWindow_t win)
 ncclResult_t ncclCommWindowRegister(ncclComm_t comm, void *buff, size_t size, ncclWindow_t *win,
 				    int winFlags)
 {
-	if (winFlags & ~NCCL_WIN_COLL_SYMMETRIC)
-		return hk_compat_refuse(ncclInvalidArgument,
-					"ncclCommWindowRegister: winFlags is %#x; only "
-					"NCCL_WIN_COLL_SYMMETRIC is known",
-					(unsigned)winFlags);
+	int known = winFlags & NCCL_WIN_COLL_SYMMETRIC ? HOCKET_WINDOW_SYMMETRIC : 0;
+
+	/* Unknown ones are Hocket's to refuse, on all ranks. */
 	return hk_compat_result(hocketCommWindowRegister(
 		hk_compat_comm(comm), buff, size, (hocketWindow_t *)(void *)win,
-		winFlags & NCCL_WIN_COLL_SYMMETRIC ? HOCKET_WINDOW_SYMMETRIC : 0));
+		winFlags & ~NCCL_WIN_COLL_SYMMETRIC ? -1 : known));
 }
 HK_COMPAT_ALIAS(ncclCommWindowRegister);
 

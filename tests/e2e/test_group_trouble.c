@@ -346,6 +346,16 @@ static void run_left_open(struct rank *r)
 	OK(hocketCommDestroy(w.a));
 	CHECK(hocketGroupEnd() == hocketInvalidArgument);
 
+	/* The same of one communicator of two. */
+	OK(hocketCommInitAll(&w.a, 1, NULL));
+	OK(hocketCommInitAll(&w.b, 1, NULL));
+	OK(hocketGroupStart());
+	OK(hocketBarrier(w.a, NULL));
+	OK(hocketBarrier(w.b, NULL));
+	OK(hocketCommDestroy(w.a));
+	CHECK(hocketGroupEnd() == hocketInvalidArgument);
+	OK(hocketCommDestroy(w.b));
+
 	/* A receive from oneself that nothing is sent to: the communicator lives on. */
 	OK(hocketCommInitAll(&w.a, 1, NULL));
 	OK(hocketGroupStart());

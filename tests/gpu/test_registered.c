@@ -432,6 +432,9 @@ static void run_refused(struct rank *r)
 	CHECK(hocketCommWindowRegister(comm, NULL, 4096, &win, 0) == hocketInvalidArgument);
 	CHECK(hocketCommWindowRegister(comm, at, 0, &win, 0) == hocketInvalidArgument);
 	CHECK(hocketCommWindowRegister(comm, at, 4096, &win, 64) == hocketInvalidArgument);
+	/* Of one rank alone: all are told. */
+	CHECK(hocketCommWindowRegister(comm, at, r->rank ? 4096 : 0, &win, 0) ==
+	      hocketInvalidArgument);
 	CHECK(hocketCommWindowRegister(comm, at, 4096, &win, r->rank) == hocketInvalidArgument);
 	CHECK(strstr(hocketGetLastError(comm), "flags"));
 	CHECK(hocketWindowGetPtr(comm, (hocketWindow_t)at, &ptr) == hocketInvalidArgument);
