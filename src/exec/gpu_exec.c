@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Opens a GPU for a communicator, and launches its calls: see gpu_exec.h. A call is one kernel, a
- * second one if integers are averaged, and copies if a buffer is out of the GPU's reach. Calls of a
- * communicator on different streams are ordered by an event, and those of one capture for a graph
- * likewise; what order graphs have among each other and with calls is the application's.
+ * second one if integers are averaged, and copies if a buffer is out of the GPU's reach.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -331,81 +329,6 @@ static int divide(struct hk_gpu_exec *x, const struct hk_plan *plan, const struc
 	return err;
 }
 
-/* Which capture the stream is in; 0: none. -EINVAL where it can take no work, as a capture was
- * spoilt, or is going on that work on the default stream would spoil. */
-static int capture_of(const struct hk_gpu_exec *x, CUstream stream, uint64_t *capture)
-{
-	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-	cuuint64_t id = 0;
-	CUresult r = x->cuda->cuStreamGetCaptureInfo_v2(stream, &status, &id, NULL, NULL, NULL);
-
-	*capture = !r && status == CU_STREAM_CAPTURE_STATUS_ACTIVE ? id : 0;
-	if (r == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT)
-		return hk_fail_quiet(EINVAL, "the default stream takes no call while another "
-					     "stream that waits for it is captured; give the call "
-					     "a stream of its own (cudaStreamNonBlocking)");
-	if (!r && status == CU_STREAM_CAPTURE_STATUS_INVALIDATED)
-		return hk_fail_quiet(EINVAL, "the stream's capture was spoilt by something that "
-					     "can't be captured; end it and begin a new one");
-	return hk_cuda_check(r, "asking about a CUDA stream");
-}
-
-/* Never given again, unlike its handle; 0: the driver doesn't tell. */
-static cuuint64_t id_of(const struct hk_gpu_exec *x, CUstream stream)
-{
-	unsigned long long id = 0;
-
-	if (!x->cuda->cuStreamGetId || x->cuda->cuStreamGetId(stream, &id))
-		return 0;
-	return id;
-}
-
-/* Whether the stream is that of the call before. */
-static bool is_last(const struct hk_gpu_exec *x, CUstream stream)
-{
-	return stream == x->last_stream && x->last_id && id_of(x, stream) == x->last_id;
-}
-
-/* The call comes after the one before, whatever its stream: after the one before in the same
- * capture, or after the one before that is in none. */
-static int order(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
-{
-	CUevent before = capture ? x->last_in_graph : x->last;
-
-	if (capture ? capture != x->last_capture || stream == x->capture_stream
-		    : !x->launched || is_last(x, stream))
-		return 0;
-	return hk_cuda_check(x->cuda->cuStreamWaitEvent(stream, before, 0),
-			     "ordering two CUDA streams");
-}
-
-int hk_gpu_end(struct hk_gpu_exec *x, CUstream stream, uint64_t capture)
-{
-	int err =
-		hk_cuda_check(x->cuda->cuEventRecord(capture ? x->last_in_graph : x->last, stream),
-			      "recording a CUDA event");
-
-	if (err)
-		return err;
-	if (capture) {
-		x->last_capture = capture;
-		x->capture_stream = stream;
-		x->captured = true;
-	} else {
-		x->last_stream = x->waited = stream;
-		x->last_id = id_of(x, stream);
-		x->launched = true;
-	}
-	return 0;
-}
-
-int hk_gpu_begin(struct hk_gpu_exec *x, CUstream stream, uint64_t *capture)
-{
-	int err = capture_of(x, stream, capture);
-
-	return err ? err : order(x, stream, *capture);
-}
-
 /* Calls that end before they return, because they use ordinary host memory, or because they are
  * barriers, need no stream of the application: so ranks of one process that all name the default
  * stream do not stand in each other's way. */
@@ -419,19 +342,6 @@ static CUstream stream_for(struct hk_gpu_exec *x, const struct hk_plan *plan,
 	waits = plan->problem.coll == HK_BARRIER || hk_gpu_stage_needed(x, plan, call);
 	x->staged |= waits;
 	return waits ? (CUstream)hk_gpu_stream(x->gpu) : NULL;
-}
-
-/* What the application has put on the default stream comes before. That can't be said while another
- * of its threads captures a graph, which it would spoil; then nothing is said. */
-static void follow_default(struct hk_gpu_exec *x, CUstream stream)
-{
-	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-
-	if (x->cuda->cuStreamGetCaptureInfo_v2(NULL, &status, NULL, NULL, NULL, NULL) ||
-	    status != CU_STREAM_CAPTURE_STATUS_NONE)
-		return;
-	if (x->cuda->cuEventRecord(x->before, NULL) == CUDA_SUCCESS)
-		x->cuda->cuStreamWaitEvent(stream, x->before, 0);
 }
 
 /* What peers can read in place of a buffer. Asked in every call: so what peers have registered and
@@ -462,7 +372,7 @@ static int launch(struct hk_gpu_exec *x, struct hk_plan *plan, struct hk_call ca
 	err = hk_gpu_plan(x, plan, &gp);
 	stream = stream_for(x, plan, &call, stream);
 	if (stream != asked)
-		follow_default(x, stream);
+		hk_gpu_follow_default(x, stream);
 	if (!err)
 		err = hk_gpu_begin(x, stream, &capture);
 	if (!err && plan->problem.coll == HK_BARRIER)
@@ -515,23 +425,6 @@ int hk_gpu_exec_call(struct hk_gpu_exec *x, struct hk_plan *plan, const struct h
 		hk_gpu_leave(x->gpu);
 	}
 	free(blocks);
-	return err;
-}
-
-int hk_gpu_exec_order(struct hk_gpu_exec *x, void *first, void *then)
-{
-	int err;
-
-	if (first == then)
-		return 0;
-	err = hk_gpu_enter(x->gpu);
-	if (err)
-		return err;
-	err = hk_cuda_check(x->cuda->cuEventRecord(x->before, first), "recording a CUDA event");
-	if (!err)
-		err = hk_cuda_check(x->cuda->cuStreamWaitEvent(then, x->before, 0),
-				    "ordering two CUDA streams");
-	hk_gpu_leave(x->gpu);
 	return err;
 }
 

@@ -133,12 +133,17 @@ struct gpu_plan {
 	bool by_host; /* the host moves some of its messages, so those are not in lines */
 };
 
-/* --- gpu_exec.c --- */
+/* --- gpu_order.c --- */
 
 /* Before a call's work is queued: it comes after the call before, whatever that one's stream was.
  * *capture: which capture the stream is in; 0: none. And after it. */
 int hk_gpu_begin(struct hk_gpu_exec *x, CUstream stream, uint64_t *capture);
 int hk_gpu_end(struct hk_gpu_exec *x, CUstream stream, uint64_t capture);
+/* What the application has put on the default stream comes before. That can't be said while another
+ * of its threads captures a graph, which it would spoil; then nothing is said. */
+void hk_gpu_follow_default(struct hk_gpu_exec *x, CUstream stream);
+
+/* --- gpu_exec.c --- */
 
 /* Frees what kernels have, on the GPU or pinned; 0 and NULL are fine. */
 void hk_gpu_put(struct hk_gpu_exec *x, uint64_t at);
